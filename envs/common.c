@@ -1,0 +1,54 @@
+#include "envs/common.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int sk__env_config_known(const sk_env_config *config, const char *const *known, int n, char *err,
+                         size_t err_size) {
+    for (int i = 0; i < config->n; i++) {
+        int found = 0;
+        for (int k = 0; k < n; k++) found |= strcmp(config->names[i], known[k]) == 0;
+        if (found) continue;
+        int used = snprintf(err, err_size, "unknown config \"%s\"; known:", config->names[i]);
+        for (int k = 0; k < n && used > 0 && (size_t)used < err_size; k++) {
+            used += snprintf(err + used, err_size - (size_t)used, " %s", known[k]);
+        }
+        return -1;
+    }
+    return 0;
+}
+
+/* The text of the last pair of that name, or NULL. */
+static const char *find(const sk_env_config *config, const char *name) {
+    const char *value = NULL;
+    for (int i = 0; i < config->n; i++) {
+        if (strcmp(config->names[i], name) == 0) value = config->values[i];
+    }
+    return value;
+}
+
+int sk__env_config_number(const sk_env_config *config, const char *name, double *value, char *err,
+                          size_t err_size) {
+    const char *text = find(config, name);
+    if (!text) return 0;
+    char  *end;
+    double number = strtod(text, &end);
+    if (end == text || *end || !isfinite(number)) {
+        snprintf(err, err_size, "config \"%s\": got \"%s\", wanted a finite number", name, text);
+        return -1;
+    }
+    *value = number;
+    return 0;
+}
+
+int sk__env_config_bool(const sk_env_config *config, const char *name, bool *value, char *err, size_t err_size) {
+    const char *text = find(config, name);
+    if (!text) return 0;
+    if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0) {
+        *value = text[0] == 't';
+        return 0;
+    }
+    snprintf(err, err_size, "config \"%s\": got \"%s\", wanted true or false", name, text);
+    return -1;
+}
