@@ -3,8 +3,9 @@
  * not know where it runs; the same code serves all three.
  *
  * Calls carry plain bytes (at most 64 MiB) and return futures. Large data lies in shared-memory blocks
- * (core/transport/block.h) whose references are put into those bytes. Nothing waits for ever: every wait has a timeout, says what it
- * waited for, and ends at once when the actor dies (naming it, its process and the signal).
+ * (core/transport/block.h) whose references are put into those bytes. Nothing waits for ever: every wait has
+ * a timeout, says what it waited for, and ends at once when the actor dies (naming it, its process and the
+ * signal).
  *
  * A *worker* is a thread or a process with one ZeroMQ socket; it hosts any number of actors, so a mailbox
  * costs neither a socket nor a thread. Messages: inproc between threads, ipc (abstract, same user only)
@@ -32,9 +33,9 @@ typedef struct sk_reply sk_reply;
 /* Append; SK_ELIMIT beyond 64 MiB in all. */
 SK_NODISCARD sk_status sk_reply_write(sk_reply *self, const void *data, size_t size, sk_error *reterr);
 
-/* A kind of actor: static, const, and the same in every process. `arg` and `in` are borrowed for the call and,
- * outside inline actors, 16-byte aligned. What create and call put into *reterr reaches the driver as
- * "actor's name: text". */
+/* A kind of actor: static, const, and the same in every process. `arg` and `in` are borrowed for the call
+ * and, outside inline actors, 16-byte aligned. What create and call put into *reterr reaches the driver with
+ * the actor's name in front. */
 typedef struct sk_actor_class {
     const char        *name;
     const char *const *methods; /* names, for messages; index = method number */
@@ -59,8 +60,8 @@ typedef struct sk_runtime_params {
 /* Start the runtime (nothing is spawned yet). Caller destroys. */
 SK_NODISCARD sk_status sk_runtime_create(const sk_runtime_params *params, sk_runtime **ret_rt,
                                          sk_error *reterr);
-/* Stop all actors, join all threads, reap all processes. Actors and futures that still exist are destroyed too,
- * and pointers to them dangle. NULL is fine. */
+/* Stop all actors, join all threads, reap all processes. Actors and futures that still exist are destroyed
+ * too, and pointers to them dangle. NULL is fine. */
 void sk_runtime_destroy(sk_runtime **self_p);
 
 /* Create an actor and wait until it is ready. `name` is for people ("runner-0"). `arg` is copied.

@@ -1,0 +1,334 @@
+#include "nn/graph.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PARTS_MAX = 64 }; /* groups of logits in all CATEGORICAL nodes of a graph */
+
+struct sk_graph {
+    int      n_nodes;
+    sk_node  nodes[SK_GRAPH_MAX_NODES];
+    float    loss_coef[SK_GRAPH_MAX_NODES];
+    int      parts[PARTS_MAX], n_parts_used;
+    size_t   param_floats;
+    int      finished;
+    sk_error first_error; /* SK_OK while all is well */
+};
+
+static int round_up_pad(int n) { return (n + SK_PAD - 1) / SK_PAD * SK_PAD; }
+
+sk_status sk_graph_create(sk_graph **ret_graph, sk_error *reterr) {
+    sk_graph *g = calloc(1, sizeof *g);
+    if (!g) return SK_FAIL(reterr, SK_ENOMEM, "graph: no memory");
+    *ret_graph = g;
+    return SK_OK;
+}
+
+void sk_graph_destroy(sk_graph **self_p) {
+    if (!self_p || !*self_p) return;
+    free(*self_p);
+    *self_p = NULL;
+}
+
+/* Remember the first mistake; every later op sees tensor -1 and passes it on. */
+static sk_tensor refuse(sk_graph *g, const char *fmt, ...) SK_PRINTF(2, 3);
+static sk_tensor refuse(sk_graph *g, const char *fmt, ...) {
+    if (g->first_error.status != SK_OK) return -1;
+    char    text[400];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    sk_error_set(&g->first_error, SK_EINVAL, __FILE__, __LINE__, "graph: %s", text);
+    return -1;
+}
+
+static const sk_node *node_of(const sk_graph *g, sk_tensor t) {
+    SK_ASSERT(t >= 0 && t < g->n_nodes);
+    return &g->nodes[t];
+}
+
+/* May the tensors be used? A -1 among them is an earlier mistake, already remembered. */
+static int usable(sk_graph *g, const sk_tensor *in, int n) {
+    SK_ASSERT(!g->finished);
+    for (int i = 0; i < n; i++) {
+        if (in[i] == SK_NO_TENSOR) continue;
+        if (in[i] < 0 || in[i] >= g->n_nodes) {
+            if (g->first_error.status == SK_OK) refuse(g, "tensor %d does not exist", (int)in[i]);
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static sk_tensor add_node(sk_graph *g, sk_op op, sk_scope scope, int rows, int cols, const sk_tensor *in, int n_in) {
+    if (g->n_nodes == SK_GRAPH_MAX_NODES) return refuse(g, "more than %d tensors", SK_GRAPH_MAX_NODES);
+    if (cols <= 0 || cols > 1 << 20) return refuse(g, "a tensor needs 1 to 2^20 columns, got %d", cols);
+    sk_node *n = &g->nodes[g->n_nodes];
+    *n = (sk_node){.op = op, .scope = scope, .rows = rows, .cols = cols, .n_in = n_in};
+    n->ld = cols == 1 ? 1 : round_up_pad(cols);
+    for (int i = 0; i < n_in; i++) {
+        n->in[i] = in[i];
+        if (in[i] >= 0 && g->nodes[in[i]].needs_grad) n->needs_grad = 1;
+    }
+    return g->n_nodes++;
+}
+
+static sk_tensor add_leaf(sk_graph *g, sk_op op, sk_scope scope, const char *name, int rows, int cols) {
+    SK_ASSERT(!g->finished);
+    sk_tensor t = add_node(g, op, scope, rows, cols, NULL, 0);
+    if (t < 0) return t;
+    sk_node *n = &g->nodes[t];
+    snprintf(n->name, sizeof n->name, "%s", name);
+    if (op == SK_OP_INPUT || op == SK_OP_TABLE) n->ld = cols;
+    return t;
+}
+
+sk_tensor sk_graph_input(sk_graph *g, const char *name, int cols) {
+    return add_leaf(g, SK_OP_INPUT, SK_SCOPE_ROWS, name, 0, cols);
+}
+sk_tensor sk_graph_table(sk_graph *g, const char *name, int cols) {
+    return add_leaf(g, SK_OP_TABLE, SK_SCOPE_TABLE, name, 0, cols);
+}
+sk_tensor sk_graph_const(sk_graph *g, const char *name, int cols) {
+    return add_leaf(g, SK_OP_CONST, SK_SCOPE_CONST, name, 1, cols);
+}
+
+sk_tensor sk_graph_param(sk_graph *g, const char *name, int rows, int cols) {
+    if (rows <= 0) return refuse(g, "parameter \"%s\" needs at least one row, got %d", name, rows);
+    if (sk_graph_find_param(g, name) >= 0) return refuse(g, "two parameters are called \"%s\"", name);
+    sk_tensor t = add_leaf(g, SK_OP_PARAM, SK_SCOPE_PARAM, name, rows, cols);
+    if (t < 0) return t;
+    sk_node *n = &g->nodes[t];
+    n->needs_grad = 1;
+    n->offset = (int)g->param_floats;
+    size_t floats = (size_t)rows * (size_t)n->ld;
+    g->param_floats += (floats + SK_PAD - 1) / SK_PAD * SK_PAD;
+    if (g->param_floats > (size_t)1 << 30) return refuse(g, "more than 2^30 parameters at \"%s\"", name);
+    return t;
+}
+
+sk_tensor sk_graph_gather(sk_graph *g, sk_tensor table, sk_tensor index) {
+    if (!usable(g, (sk_tensor[]){table, index}, 2)) return -1;
+    const sk_node *t = node_of(g, table), *i = node_of(g, index);
+    if (t->op != SK_OP_TABLE || i->op != SK_OP_INPUT || i->cols != 1)
+        return refuse(g, "gather wants a table and an input column of row numbers");
+    return add_node(g, SK_OP_GATHER, SK_SCOPE_ROWS, 0, t->cols, (sk_tensor[]){table, index}, 2);
+}
+
+/* Activations whose slope can be had from the result alone are fused into the layer. */
+static int fusable(sk_unary act) {
+    return act == SK_UNARY_IDENTITY || act == SK_UNARY_TANH || act == SK_UNARY_RELU || act == SK_UNARY_ELU ||
+           act == SK_UNARY_SIGMOID;
+}
+
+sk_tensor sk_graph_linear(sk_graph *g, sk_tensor x, sk_tensor w, sk_tensor b, sk_unary act) {
+    if (!usable(g, (sk_tensor[]){x, w, b}, 3)) return -1;
+    const sk_node *xn = node_of(g, x), *wn = node_of(g, w);
+    if (xn->scope != SK_SCOPE_ROWS || wn->op != SK_OP_PARAM || wn->rows != xn->cols)
+        return refuse(g, "linear: (B x %d) times \"%s\" (%d x %d) does not fit", xn->cols, wn->name, wn->rows,
+                      wn->cols);
+    if (b != SK_NO_TENSOR && (node_of(g, b)->op != SK_OP_PARAM || node_of(g, b)->rows != 1 ||
+                              node_of(g, b)->cols != wn->cols))
+        return refuse(g, "linear: the bias of \"%s\" must be a parameter (1 x %d)", wn->name, wn->cols);
+    sk_tensor t = add_node(g, SK_OP_LINEAR, SK_SCOPE_ROWS, 0, wn->cols, (sk_tensor[]){x, w, b}, 3);
+    if (t < 0) return t;
+    g->nodes[t].kind = (int)(fusable(act) ? act : SK_UNARY_IDENTITY);
+    return fusable(act) ? t : sk_graph_unary(g, act, t);
+}
+
+static sk_tensor add_unary(sk_graph *g, sk_unary kind, sk_tensor x, float a, float b) {
+    if (!usable(g, &x, 1)) return -1;
+    const sk_node *xn = node_of(g, x);
+    if (xn->scope != SK_SCOPE_ROWS) return refuse(g, "unary ops work on rows of the batch");
+    sk_tensor t = add_node(g, SK_OP_UNARY, SK_SCOPE_ROWS, 0, xn->cols, &x, 1);
+    if (t < 0) return t;
+    g->nodes[t].kind = (int)kind;
+    g->nodes[t].a = a;
+    g->nodes[t].b = b;
+    return t;
+}
+
+sk_tensor sk_graph_unary(sk_graph *g, sk_unary kind, sk_tensor x) {
+    SK_ASSERT(kind != SK_UNARY_AFFINE && kind != SK_UNARY_CLIP);
+    return add_unary(g, kind, x, 0.0f, 0.0f);
+}
+sk_tensor sk_graph_affine(sk_graph *g, sk_tensor x, float a, float b) { return add_unary(g, SK_UNARY_AFFINE, x, a, b); }
+sk_tensor sk_graph_clip(sk_graph *g, sk_tensor x, float low, float high) {
+    return add_unary(g, SK_UNARY_CLIP, x, low, high);
+}
+
+sk_tensor sk_graph_binary(sk_graph *g, sk_binary kind, sk_tensor x, sk_tensor y) {
+    if (!usable(g, (sk_tensor[]){x, y}, 2)) return -1;
+    const sk_node *xn = node_of(g, x), *yn = node_of(g, y);
+    int shared = (yn->scope == SK_SCOPE_PARAM || yn->scope == SK_SCOPE_CONST) && yn->rows == 1;
+    if (xn->scope != SK_SCOPE_ROWS || xn->cols != yn->cols || (yn->scope != SK_SCOPE_ROWS && !shared))
+        return refuse(g, "binary: (B x %d) with (%s x %d) does not fit", xn->cols, shared ? "1" : "B", yn->cols);
+    sk_tensor t = add_node(g, SK_OP_BINARY, SK_SCOPE_ROWS, 0, xn->cols, (sk_tensor[]){x, y}, 2);
+    if (t >= 0) g->nodes[t].kind = kind;
+    return t;
+}
+
+static sk_tensor add_same_shape(sk_graph *g, sk_op op, sk_tensor x) {
+    if (!usable(g, &x, 1)) return -1;
+    const sk_node *xn = node_of(g, x);
+    if (xn->scope != SK_SCOPE_ROWS) return refuse(g, "this op works on rows of the batch");
+    return add_node(g, op, SK_SCOPE_ROWS, 0, xn->cols, &x, 1);
+}
+
+sk_tensor sk_graph_softmax(sk_graph *g, sk_tensor x) { return add_same_shape(g, SK_OP_SOFTMAX, x); }
+sk_tensor sk_graph_log_softmax(sk_graph *g, sk_tensor x) { return add_same_shape(g, SK_OP_LOG_SOFTMAX, x); }
+sk_tensor sk_graph_stop_gradient(sk_graph *g, sk_tensor x) {
+    sk_tensor t = add_same_shape(g, SK_OP_STOP_GRADIENT, x);
+    if (t >= 0) g->nodes[t].needs_grad = 0;
+    return t;
+}
+
+sk_tensor sk_graph_pick(sk_graph *g, sk_tensor x, sk_tensor index) {
+    if (!usable(g, (sk_tensor[]){x, index}, 2)) return -1;
+    if (node_of(g, x)->scope != SK_SCOPE_ROWS || node_of(g, index)->cols != 1 || node_of(g, index)->needs_grad)
+        return refuse(g, "pick wants rows and a column of column numbers");
+    return add_node(g, SK_OP_PICK, SK_SCOPE_ROWS, 0, 1, (sk_tensor[]){x, index}, 2);
+}
+
+sk_tensor sk_graph_row_sum(sk_graph *g, sk_tensor x) {
+    if (!usable(g, &x, 1)) return -1;
+    if (node_of(g, x)->scope != SK_SCOPE_ROWS) return refuse(g, "row_sum works on rows of the batch");
+    return add_node(g, SK_OP_ROW_SUM, SK_SCOPE_ROWS, 0, 1, &x, 1);
+}
+
+static sk_tensor add_sum(sk_graph *g, sk_tensor x, int mean) {
+    if (!usable(g, &x, 1)) return -1;
+    if (node_of(g, x)->scope != SK_SCOPE_ROWS) return refuse(g, "sum works on rows of the batch");
+    sk_tensor t = add_node(g, SK_OP_SUM, SK_SCOPE_SUM, 1, node_of(g, x)->cols, &x, 1);
+    if (t >= 0) g->nodes[t].kind = mean;
+    return t;
+}
+sk_tensor sk_graph_sum(sk_graph *g, sk_tensor x) { return add_sum(g, x, 0); }
+sk_tensor sk_graph_mean(sk_graph *g, sk_tensor x) { return add_sum(g, x, 1); }
+
+sk_tensor sk_graph_concat(sk_graph *g, sk_tensor x, sk_tensor y) {
+    if (!usable(g, (sk_tensor[]){x, y}, 2)) return -1;
+    const sk_node *xn = node_of(g, x), *yn = node_of(g, y);
+    if (xn->scope != SK_SCOPE_ROWS || yn->scope != SK_SCOPE_ROWS) return refuse(g, "concat works on rows of the batch");
+    return add_node(g, SK_OP_CONCAT, SK_SCOPE_ROWS, 0, xn->cols + yn->cols, (sk_tensor[]){x, y}, 2);
+}
+
+sk_tensor sk_graph_slice(sk_graph *g, sk_tensor x, int first_col, int cols) {
+    if (!usable(g, &x, 1)) return -1;
+    const sk_node *xn = node_of(g, x);
+    if (xn->scope != SK_SCOPE_ROWS || first_col < 0 || cols <= 0 || first_col > xn->cols - cols)
+        return refuse(g, "slice: columns %d to %d of %d", first_col, first_col + cols, xn->cols);
+    sk_tensor t = add_node(g, SK_OP_SLICE, SK_SCOPE_ROWS, 0, cols, &x, 1);
+    if (t >= 0) g->nodes[t].offset = first_col;
+    return t;
+}
+
+static int is_row_param(const sk_node *n, int cols) { return n->op == SK_OP_PARAM && n->rows == 1 && n->cols == cols; }
+
+sk_tensor sk_graph_layer_norm(sk_graph *g, sk_tensor x, sk_tensor gamma, sk_tensor beta) {
+    if (!usable(g, (sk_tensor[]){x, gamma, beta}, 3)) return -1;
+    int cols = node_of(g, x)->cols;
+    if (node_of(g, x)->scope != SK_SCOPE_ROWS || !is_row_param(node_of(g, gamma), cols) ||
+        !is_row_param(node_of(g, beta), cols))
+        return refuse(g, "layer_norm wants (B x %d) and two parameters (1 x %d)", cols, cols);
+    return add_node(g, SK_OP_LAYER_NORM, SK_SCOPE_ROWS, 0, cols, (sk_tensor[]){x, gamma, beta}, 3);
+}
+
+sk_tensor sk_graph_normalize(sk_graph *g, sk_tensor x, sk_tensor mean, sk_tensor inv_std, float limit) {
+    if (!usable(g, (sk_tensor[]){x, mean, inv_std}, 3)) return -1;
+    const sk_node *xn = node_of(g, x), *m = node_of(g, mean), *s = node_of(g, inv_std);
+    if (xn->scope != SK_SCOPE_ROWS || m->op != SK_OP_CONST || s->op != SK_OP_CONST || m->cols != xn->cols ||
+        s->cols != xn->cols)
+        return refuse(g, "normalize wants (B x %d) and two constants of as many columns", xn->cols);
+    sk_tensor t = add_node(g, SK_OP_NORMALIZE, SK_SCOPE_ROWS, 0, xn->cols, (sk_tensor[]){x, mean, inv_std}, 3);
+    if (t < 0) return t;
+    g->nodes[t].a = limit;
+    g->nodes[t].needs_grad = 0;
+    return t;
+}
+
+sk_tensor sk_graph_categorical(sk_graph *g, sk_tensor logits, sk_tensor action, sk_tensor mask, const int *part_n,
+                               int n_parts) {
+    if (!usable(g, (sk_tensor[]){logits, action, mask}, 3)) return -1;
+    const sk_node *l = node_of(g, logits), *a = node_of(g, action);
+    int            cols = 0;
+    for (int i = 0; i < n_parts; i++) cols += part_n[i];
+    if (l->scope != SK_SCOPE_ROWS || cols != l->cols || a->cols != n_parts || a->needs_grad)
+        return refuse(g, "categorical: %d choices in %d parts do not fit logits (B x %d), actions (B x %d)", cols,
+                      n_parts, l->cols, a->cols);
+    if (mask != SK_NO_TENSOR && node_of(g, mask)->cols != cols)
+        return refuse(g, "categorical: a mask of %d columns for %d choices", node_of(g, mask)->cols, cols);
+    if (g->n_parts_used + n_parts > PARTS_MAX) return refuse(g, "more than %d discrete actions", PARTS_MAX);
+    sk_tensor t = add_node(g, SK_OP_CATEGORICAL, SK_SCOPE_ROWS, 0, 2, (sk_tensor[]){logits, action, mask}, 3);
+    if (t < 0) return t;
+    memcpy(g->parts + g->n_parts_used, part_n, (size_t)n_parts * sizeof *part_n);
+    g->nodes[t].offset = g->n_parts_used;
+    g->nodes[t].kind = n_parts;
+    g->n_parts_used += n_parts;
+    return t;
+}
+
+sk_tensor sk_graph_gaussian(sk_graph *g, sk_tensor mean, sk_tensor log_std, sk_tensor action) {
+    if (!usable(g, (sk_tensor[]){mean, log_std, action}, 3)) return -1;
+    const sk_node *m = node_of(g, mean), *s = node_of(g, log_std), *a = node_of(g, action);
+    int s_ok = s->cols == m->cols && (s->scope == SK_SCOPE_ROWS || is_row_param(s, m->cols));
+    if (m->scope != SK_SCOPE_ROWS || !s_ok || a->cols != m->cols || a->needs_grad)
+        return refuse(g, "gaussian: mean (B x %d), log_std of %d and action of %d columns do not fit", m->cols,
+                      s->cols, a->cols);
+    return add_node(g, SK_OP_GAUSSIAN, SK_SCOPE_ROWS, 0, 2, (sk_tensor[]){mean, log_std, action}, 3);
+}
+
+sk_tensor sk_graph_ppo_loss(sk_graph *g, const sk_ppo_loss_in *in) {
+    sk_tensor all[] = {in->dist,      in->value,        in->logp_old, in->value_old,
+                       in->advantage, in->value_target, in->weight,   in->coef};
+    if (!usable(g, all, SK_COUNT(all))) return -1;
+    if (node_of(g, in->dist)->cols != 2 || node_of(g, in->coef)->op != SK_OP_CONST ||
+        node_of(g, in->coef)->cols != SK_PPO_COEF_N)
+        return refuse(g, "ppo_loss wants dist (B x 2) and coefficients (1 x %d)", SK_PPO_COEF_N);
+    for (int i = 1; i < 7; i++)
+        if (node_of(g, all[i])->cols != 1 || node_of(g, all[i])->scope != SK_SCOPE_ROWS)
+            return refuse(g, "ppo_loss: input %d must be (B x 1), has %d columns", i, node_of(g, all[i])->cols);
+    return add_node(g, SK_OP_PPO_LOSS, SK_SCOPE_SUM, 1, SK_PPO_N, all, SK_COUNT(all));
+}
+
+void sk_graph_output(sk_graph *g, sk_tensor x) {
+    if (!usable(g, &x, 1)) return;
+    const sk_node *n = node_of(g, x);
+    if (n->scope != SK_SCOPE_ROWS || n->op == SK_OP_INPUT) refuse(g, "only computed rows can be an output");
+    else g->nodes[x].is_output = 1;
+}
+
+void sk_graph_minimize(sk_graph *g, sk_tensor sum, float coef) {
+    if (!usable(g, &sum, 1)) return;
+    if (node_of(g, sum)->scope != SK_SCOPE_SUM) refuse(g, "only a sum over the batch can be minimised");
+    else g->loss_coef[sum] += coef;
+}
+
+sk_status sk_graph_finish(sk_graph *g, sk_error *reterr) {
+    if (g->first_error.status != SK_OK) {
+        if (reterr) *reterr = g->first_error;
+        return g->first_error.status;
+    }
+    if (g->n_nodes == 0) return SK_FAIL(reterr, SK_EINVAL, "graph: nothing in it");
+    g->finished = 1;
+    return SK_OK;
+}
+
+int            sk_graph_n_nodes(const sk_graph *g) { return g->n_nodes; }
+const sk_node *sk_graph_node(const sk_graph *g, sk_tensor t) { return node_of(g, t); }
+const int     *sk_graph_parts(const sk_graph *g, sk_tensor t, int *ret_n) {
+    SK_ASSERT(node_of(g, t)->op == SK_OP_CATEGORICAL);
+    *ret_n = node_of(g, t)->kind;
+    return g->parts + node_of(g, t)->offset;
+}
+float  sk_graph_loss_coef(const sk_graph *g, sk_tensor t) { return g->loss_coef[t]; }
+size_t sk_graph_param_floats(const sk_graph *g) { return g->param_floats; }
+
+sk_tensor sk_graph_find_param(const sk_graph *g, const char *name) {
+    for (sk_tensor t = 0; t < g->n_nodes; t++)
+        if (g->nodes[t].op == SK_OP_PARAM && strcmp(g->nodes[t].name, name) == 0) return t;
+    return -1;
+}
