@@ -132,7 +132,9 @@ void sk__actor_destroy(sk_actor **self_p, int64_t deadline_ns) {
     if (!self_p || !*self_p) return;
     sk_actor *self = *self_p;
     *self_p = NULL;
-    sk__peer_destroy(&self->peer, deadline_ns);
+    sk__peer *peer = self->peer; /* answers may still come until it has ended */
+    sk__peer_destroy(&peer, deadline_ns);
+    self->peer = NULL;
     if (self->inline_self) self->cls->destroy(self->inline_self);
     char text[160];
     snprintf(text, sizeof text, "%s was destroyed before it answered", self->name);

@@ -40,6 +40,10 @@ struct sk_reply {
 };
 void sk__reply_deinit(sk_reply *self);
 
+/* How a worker process exits: told to stop, could not start, ended by SIGTERM (as a shell reports it). The first
+ * and the last come after a BYE. */
+enum { SK__EXIT_STOPPED = 0, SK__EXIT_FAILED = 1, SK__EXIT_SIGTERM = 128 + 15 };
+
 /* A worker that is a thread of this process. */
 typedef struct sk__thread_worker sk__thread_worker;
 /* Start it; it says hello to `endpoint` as `id`. */
@@ -65,7 +69,8 @@ typedef struct sk__peer {
     bool               hello;  /* it is connected                                              */
     bool               asked_to_stop;
     bool               bye;    /* it has destroyed its actors and ends by itself               */
-    bool               dead;   /* its process is reaped; `end` says how                        */
+    int64_t            bye_until_ns; /* its process ended as one that says BYE: wait for that; or 0 */
+    bool               dead;         /* its process is reaped; `end` says how                  */
     char               end[160];
     sk__thread_worker *thread; /* where it is one                                              */
 } sk__peer;
@@ -73,10 +78,13 @@ typedef struct sk__peer {
 SK_NODISCARD sk_status sk__peer_create(sk_runtime *rt, const char *name, sk_placement placement,
                                        sk__peer **ret_peer, sk_error *reterr);
 void sk__peer_on_hello(sk__peer *self);
+void sk__peer_on_bye(sk__peer *self);
+void sk__peer_on_death(sk__peer *self, const sk_death *death);
+/* Do not wait longer for those BYEs that are overdue. */
+void sk__peers_expire(sk_runtime *rt);
 void sk__peer_ask_to_stop(sk__peer *self);
 /* Ask to stop, wait until `deadline_ns`, then kill (a thread is left behind). NULL is fine. */
 void sk__peer_destroy(sk__peer **self_p, int64_t deadline_ns);
-void sk__peer_on_death(sk__peer *self, const sk_death *death);
 
 /* ---- actor.c, future.c ------------------------------------------------------------------------------ */
 struct sk_actor {
@@ -136,7 +144,8 @@ struct sk_runtime {
     sk__table         peers;                 /* sk__peer                             */
     sk__table         actors;                /* sk_actor                             */
     sk__futures       futures;
-    uint64_t          n_malformed; /* messages dropped                               */
+    int               n_awaiting_bye; /* peers with bye_until_ns                     */
+    uint64_t          n_malformed;    /* messages dropped                            */
     bool              abandoned_threads;
 };
 /* Open what a placement needs and is not open yet. */

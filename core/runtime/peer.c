@@ -10,6 +10,8 @@
 
 /* SIGKILL takes effect at once, but a process in the middle of a system call is reaped when that ends. */
 #define KILL_TIMEOUT_MS 5000
+/* A worker's last words need no longer than this from its exit to here. */
+#define BYE_TIMEOUT_MS 100
 
 static sk_status start_thread(sk__peer *self, sk_error *reterr) {
     sk_runtime *rt = self->rt;
@@ -108,18 +110,48 @@ void sk__peer_destroy(sk__peer **self_p, int64_t deadline_ns) {
         end_process(self, deadline_ns);
     else
         end_thread(self, deadline_ns);
+    if (self->bye_until_ns) self->rt->n_awaiting_bye--;
     sk__table_remove(&self->rt->peers, self->id);
     free(self->name);
     free(self);
 }
 
-void sk__peer_on_death(sk__peer *self, const sk_death *death) {
+/* From now on it is dead for everyone. */
+static void declare_dead(sk__peer *self) {
     sk_runtime *rt = self->rt;
+    if (self->bye_until_ns) rt->n_awaiting_bye--;
+    self->bye_until_ns = 0;
     self->dead = true;
-    snprintf(self->end, sizeof self->end, "%s (process %d) %s", self->name, self->pid, death->how);
-    if (self->asked_to_stop && !death->clean) sk_log(SK_LOG_WARN, "%s while it was to stop", self->end);
+    if (self->asked_to_stop) return; /* its calls fail when the actor is destroyed, with a better reason */
     for (int i = 0; i < rt->actors.n_slots; i++) {
         sk_actor *actor = rt->actors.slots[i].item;
         if (actor && actor->peer == self) sk__futures_fail(actor, self->end);
+    }
+}
+
+void sk__peer_on_death(sk__peer *self, const sk_death *death) {
+    snprintf(self->end, sizeof self->end, "%s (process %d) %s", self->name, self->pid, death->how);
+    if (self->asked_to_stop && death->exit_status != SK__EXIT_STOPPED)
+        sk_log(SK_LOG_WARN, "%s while it was to stop", self->end);
+    /* The kernel tells of the end at once; what the worker sent last may still be on its way to us. */
+    bool says_bye = death->exit_status == SK__EXIT_STOPPED || death->exit_status == SK__EXIT_SIGTERM;
+    if (says_bye && self->hello && !self->bye) {
+        self->bye_until_ns = sk__deadline_ns(BYE_TIMEOUT_MS);
+        self->rt->n_awaiting_bye++;
+        return;
+    }
+    declare_dead(self);
+}
+
+void sk__peer_on_bye(sk__peer *self) {
+    self->bye = true;
+    if (self->bye_until_ns) declare_dead(self);
+}
+
+void sk__peers_expire(sk_runtime *rt) {
+    int64_t now_ns = sk_clock_now_ns();
+    for (int i = 0; i < rt->peers.n_slots && rt->n_awaiting_bye > 0; i++) {
+        sk__peer *peer = rt->peers.slots[i].item;
+        if (peer && peer->bye_until_ns && peer->bye_until_ns <= now_ns) declare_dead(peer);
     }
 }

@@ -11,6 +11,7 @@
 
 #define DEFAULT_STOP_TIMEOUT_MS 5000
 #define INTERRUPT_CHECK_MS      100 /* the program's flag is looked at this often */
+#define BYE_CHECK_MS            5   /* and this often whether a worker's last words are overdue */
 
 int64_t sk__deadline_ns(int timeout_ms) {
     SK_ASSERT(timeout_ms >= 0);
@@ -120,7 +121,7 @@ static void handle(sk_runtime *self, uint64_t peer_id, const sk_frame *frame) {
         return;
     }
     if (frame->kind == SK_FRAME_BYE) {
-        peer->bye = true;
+        sk__peer_on_bye(peer);
         return;
     }
     if (frame->kind != SK_FRAME_READY && frame->kind != SK_FRAME_REPLY) {
@@ -170,6 +171,7 @@ sk_status sk__runtime_drain(sk_runtime *self, sk_error *reterr) {
         sk__peer *peer = sk__table_get(&self->peers, death.worker_id);
         if (peer) sk__peer_on_death(peer, &death);
     }
+    if (self->n_awaiting_bye > 0) sk__peers_expire(self);
     return SK_OK;
 }
 
@@ -190,7 +192,8 @@ sk_status sk__runtime_wait(sk_runtime *self, bool (*is_done)(void *arg), void *a
         SK_ASSERT(self->router); /* without sockets all is done at once */
 
         int64_t left_ms = (left_ns + 999999) / 1000000;
-        int timeout_ms = left_ms < INTERRUPT_CHECK_MS ? (int)left_ms : INTERRUPT_CHECK_MS;
+        int most_ms = self->n_awaiting_bye > 0 ? BYE_CHECK_MS : INTERRUPT_CHECK_MS;
+        int timeout_ms = left_ms < most_ms ? (int)left_ms : most_ms;
         int fd = self->supervisor ? sk_supervisor_fd(self->supervisor) : -1;
         if (!sk_socket_wait(self->router, fd, timeout_ms))
             return SK_FAIL(reterr, SK_EIO, "the driver's socket failed while waiting: %s", strerror(errno));

@@ -69,9 +69,9 @@ void sk_runtime_destroy(sk_runtime **self_p);
 SK_NODISCARD sk_status sk_actor_create(sk_runtime *rt, const char *class_name, const char *name,
                                        sk_placement placement, sk_bytes arg, int timeout_ms,
                                        sk_actor **ret_actor, sk_error *reterr);
-/* Stop gracefully: calls made before still run. If that takes longer than the runtime's stop timeout, a process
- * is killed; a thread cannot be: it is left behind with an error in the log, and ends after its present call.
- * Calls without an answer fail with SK_EDEAD. NULL is fine. */
+/* Stop gracefully: calls made before still run. If that takes longer than the runtime's stop timeout, a
+ * process is killed; a thread cannot be: it is left behind with an error in the log, and ends after its
+ * present call. Calls without an answer fail with SK_EDEAD. NULL is fine. */
 void sk_actor_destroy(sk_actor **self_p);
 /* Process id of its worker (the own one for inline and thread). */
 int  sk_actor_pid(const sk_actor *self);
@@ -79,8 +79,8 @@ int  sk_actor_pid(const sk_actor *self);
 SK_NODISCARD sk_status sk_actor_check(sk_actor *self, sk_error *reterr);
 
 /* Start a call; calls of one actor run in the order they were made. `in` is copied (inline: runs now).
- * Fails only for a wrong method or size; all else, an actor that is dead already included, is told by waiting,
- * so it looks alike in every placement. Caller destroys the future. */
+ * Fails only for a wrong method or size; all else, also that the actor is dead already, is told by waiting, so
+ * it looks alike in every placement. Caller destroys the future. */
 SK_NODISCARD sk_status sk_actor_call(sk_actor *self, int method, sk_bytes in, sk_future **ret_future,
                                      sk_error *reterr);
 /* Wait for the answer. `*ret_out` (nullable) is borrowed until the future is destroyed. On SK_ETIMEOUT the

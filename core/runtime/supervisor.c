@@ -52,7 +52,7 @@ static void describe_end(const siginfo_t *info, bool known, sk_death *death) {
     if (!known) {
         snprintf(death->how, room, "has ended (how is not known: the program ignores SIGCHLD or reaped it)");
     } else if (info->si_code == CLD_EXITED) {
-        death->clean = info->si_status == 0;
+        death->exit_status = info->si_status;
         snprintf(death->how, room, "exited with status %d", info->si_status);
     } else {
         const char *name = sigabbrev_np(info->si_status);
@@ -72,7 +72,7 @@ static void reap(sk_supervisor *self, int i) {
 
     int at = atomic_load(&self->n_deaths);
     sk_death *death = &self->deaths[at];
-    *death = (sk_death){.worker_id = ended.worker_id, .pid = ended.pid};
+    *death = (sk_death){.worker_id = ended.worker_id, .pid = ended.pid, .exit_status = -1};
     describe_end(&info, rc == 0 && info.si_pid != 0, death);
     atomic_store(&self->n_deaths, at + 1);
     eventfd_write(self->death_fd, 1);

@@ -15,8 +15,8 @@ typedef struct sk_supervisor sk_supervisor;
 typedef struct sk_death {
     uint64_t worker_id;
     int      pid;
-    bool     clean;   /* exit status 0                                   */
-    char     how[80]; /* "was killed by signal 9 (SIGKILL)"              */
+    int      exit_status; /* -1: it did not exit by itself      */
+    char     how[80];     /* "was killed by signal 9 (SIGKILL)" */
 } sk_death;
 
 /* Start the thread. Caller destroys. */

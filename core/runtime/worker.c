@@ -11,10 +11,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#define EXIT_STOPPED 0
-#define EXIT_FAILED  1
-#define EXIT_SIGTERM (128 + SIGTERM) /* as a shell reports it */
-
 typedef struct hosted {
     uint64_t id;
     const sk_actor_class *cls;
@@ -273,7 +269,7 @@ static server the_server = {.wake_fd = -1}; /* the signal handler must find it *
 static void on_sigterm(int signal_number) {
     (void)signal_number;
     int saved = errno;
-    if (atomic_exchange(&the_server.ended, true)) _exit(EXIT_SIGTERM);
+    if (atomic_exchange(&the_server.ended, true)) _exit(SK__EXIT_SIGTERM);
     eventfd_write(the_server.wake_fd, 1);
     errno = saved;
 }
@@ -319,17 +315,17 @@ static bool parse_args(int argc, char **argv, worker_args *args) {
 
 int sk_worker_main(int argc, char **argv, const sk_actor_class *const *classes, int n_classes) {
     /* First of all: when the driver goes, so do we; then see whether it went before this took hold. */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return EXIT_FAILED;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return SK__EXIT_FAILED;
     worker_args args = {0};
     if (!parse_args(argc, argv, &args)) {
         sk_log(SK_LOG_ERROR,
                "worker: wants --endpoint ENDPOINT --id N --parent PID; it is started by skiff itself");
-        return EXIT_FAILED;
+        return SK__EXIT_FAILED;
     }
-    if (getppid() != args.parent) return EXIT_FAILED;
+    if (getppid() != args.parent) return SK__EXIT_FAILED;
     if (!prepare_signals()) {
         sk_log(SK_LOG_ERROR, "worker: cannot set up its signals: %s", strerror(errno));
-        return EXIT_FAILED;
+        return SK__EXIT_FAILED;
     }
 
     server *self = &the_server;
@@ -344,6 +340,6 @@ int sk_worker_main(int argc, char **argv, const sk_actor_class *const *classes, 
     else
         sk_log(SK_LOG_ERROR, "worker: %s", err.msg);
     server_deinit(self);
-    if (status != SK_OK) return EXIT_FAILED;
-    return atomic_load(&self->ended) ? EXIT_SIGTERM : EXIT_STOPPED;
+    if (status != SK_OK) return SK__EXIT_FAILED;
+    return atomic_load(&self->ended) ? SK__EXIT_SIGTERM : SK__EXIT_STOPPED;
 }
