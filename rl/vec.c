@@ -118,7 +118,7 @@ sk_status sk_vec_reset(sk_vec *self, float *obs, uint8_t *mask, sk_error *reterr
         self->invalid_streak[e] = 0;
         self->n_invalid[e] = self->episode[e] = 0;
         SK_TRY(sk__vec_reset_env(self, e, true, obs + row * (size_t)self->info.obs_dim,
-                                 mask ? mask + row * (size_t)self->info.mask_size : NULL, reterr));
+                                 self->info.mask_size ? mask + row * (size_t)self->info.mask_size : NULL, reterr));
     }
     self->was_reset = true;
     return SK_OK;

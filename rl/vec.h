@@ -53,7 +53,7 @@ typedef struct sk_vec_step {
     uint8_t *truncated;        /* (R)     1 = cut by the clock or the simulator                     */
     uint8_t *valid;            /* (R)     0 = the row did not act, or its episode is invalid: loss weight 0 */
     float   *next_obs;         /* (R x O) after the step and after any reset: what the policy sees next */
-    uint8_t *next_mask;        /* (R x K) 1 = allowed; NULL if K is 0                               */
+    uint8_t *next_mask;        /* (R x K) 1 = allowed; not used if K is 0                            */
     float   *final_obs;        /* (R x O) written only for rows with an end flag: their true last observation
                                   (zeros for rows that ended before, and in dropped episodes)       */
 } sk_vec_step;
@@ -79,7 +79,7 @@ void sk_vec_destroy(sk_vec **self_p);
 int           sk_vec_rows(const sk_vec *self);
 const sk_env *sk_vec_env(const sk_vec *self); /* Borrowed. */
 
-/* Begin anew: every environment from its seed. Writes obs (R x O) and mask (R x K; NULL if K is 0). */
+/* Begin anew: every environment from its seed. Writes obs (R x O) and mask (R x K; not used if K is 0). */
 SK_NODISCARD sk_status sk_vec_reset(sk_vec *self, float *obs, uint8_t *mask, sk_error *reterr);
 /* Step all rows once. SK_EENV names the environment, its global index, the episode's step, the field and the
  * value; SK_ENUMERIC: an action was no number. */

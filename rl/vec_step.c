@@ -235,7 +235,7 @@ static sk_status next_episode(sk_vec *self, const sk_vec_step *step, int env, sk
     size_t row = (size_t)env * (size_t)self->info.n_agents;
     self->episode[env]++;
     return sk__vec_reset_env(self, env, false, step->next_obs + row * (size_t)self->info.obs_dim,
-                             step->next_mask ? step->next_mask + row * (size_t)self->info.mask_size : NULL, reterr);
+                             self->info.mask_size ? step->next_mask + row * (size_t)self->info.mask_size : NULL, reterr);
 }
 
 /* Cut an invalid episode, or stop. */
