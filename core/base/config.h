@@ -8,6 +8,10 @@
  *   SK_TRY(sk_config_peek(cfg, "algorithm", "ppo", name, sizeof name, reterr)); // choose the tables
  *   SK_TRY(sk_config_bind(cfg, parts, n_parts, reterr));                    // values -> structs
  *
+ * The language is YAML 1.2 with anchors and aliases, without tags, merge keys ("<<"), folded text (">")
+ * and line breaks inside quotes: one document, a map, at most 1 MiB. A document without keys is refused;
+ * "{}" takes all defaults. Null means an empty map where a map is wanted, and is an error elsewhere.
+ *
  * Errors read `file:line:column: what, got, wanted (did you mean "..."?)`; 1-based marks; an override
  * is named by its text. Threads: one owner. */
 #ifndef SK_BASE_CONFIG_H

@@ -13,7 +13,7 @@
 
 enum {
     SK__FILE_MAX = 1 << 20,  /* bytes of a config file                                          */
-    SK__NODES_MAX = 16384,   /* values in a document, copies made by aliases included           */
+    SK__NODES_MAX = 4096,    /* values in a document, copies made by aliases included           */
     SK__DEPTH_MAX = 32,      /* nesting                                                         */
     SK__NAME_MAX = 256,      /* bytes of a name in a map                                        */
     SK__WORDS_MAX = 224      /* buffer for a sentence's part                                    */
