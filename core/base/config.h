@@ -41,8 +41,8 @@ typedef struct sk_schedule {
 typedef struct sk_pairs {
     int n;
     struct {
-        const char *name, *text, *mark;
-        double      number; /* SK_KEY_NUMBERS only */
+        const char *name, *text, *mark; /* text: SK_KEY_STRINGS only, else NULL */
+        double      number;             /* SK_KEY_NUMBERS only                  */
     } at[SK_PAIRS_MAX];
 } sk_pairs;
 
