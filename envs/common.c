@@ -42,7 +42,8 @@ int sk__env_config_number(const sk_env_config *config, const char *name, double 
     return 0;
 }
 
-int sk__env_config_bool(const sk_env_config *config, const char *name, bool *value, char *err, size_t err_size) {
+int sk__env_config_bool(const sk_env_config *config, const char *name, bool *value, char *err,
+                        size_t err_size) {
     const char *text = find(config, name);
     if (!text) return 0;
     if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0) {

@@ -11,6 +11,7 @@ int sk__env_config_known(const sk_env_config *config, const char *const *known, 
 /* *value = the number or bool (true, false) named `name`; untouched if it is not given. 0, or -1 and a text. */
 int sk__env_config_number(const sk_env_config *config, const char *name, double *value, char *err,
                           size_t err_size);
-int sk__env_config_bool(const sk_env_config *config, const char *name, bool *value, char *err, size_t err_size);
+int sk__env_config_bool(const sk_env_config *config, const char *name, bool *value, char *err,
+                        size_t err_size);
 
 #endif

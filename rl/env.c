@@ -22,17 +22,20 @@ struct sk_env {
 
 /* ---- plugins ---- */
 
-static sk_status plugin_open(const char *path, void **ret_handle, sk_env_plugin_fn *ret_fn, sk_error *reterr) {
+static sk_status plugin_open(const char *path, void **ret_handle, sk_env_plugin_fn *ret_fn,
+                             sk_error *reterr) {
     /* Without a slash the loader would search the system's folders. */
     char file[PATH_MAX];
     int  len = snprintf(file, sizeof file, "%s%s", strchr(path, '/') ? "" : "./", path);
     if (len < 0 || (size_t)len >= sizeof file) return SK_FAIL(reterr, SK_EINVAL, "plugin path is too long");
-    if (access(file, R_OK) != 0) return SK_FAIL(reterr, SK_ENOTFOUND, "plugin \"%s\": no such readable file", path);
+    if (access(file, R_OK) != 0)
+        return SK_FAIL(reterr, SK_ENOTFOUND, "plugin \"%s\": no such readable file", path);
 
     void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
         const char *why = dlerror();
-        return SK_FAIL(reterr, SK_EENV, "plugin \"%s\" does not load: %s", path, why ? why : "unknown reason");
+        return SK_FAIL(reterr, SK_EENV, "plugin \"%s\" does not load: %s", path,
+                       why ? why : "unknown reason");
     }
     /* POSIX lets an object pointer stand for a function here; ISO C needs the copy. */
     void *symbol = dlsym(handle, SK_ENV_PLUGIN_SYMBOL);
@@ -49,19 +52,25 @@ static sk_status plugin_open(const char *path, void **ret_handle, sk_env_plugin_
 /* The api struct is one this host understands and its functions are there. */
 static sk_status check_api(const sk_env_api *api, sk_error *reterr) {
     if (api->abi_version != SK_ENV_ABI_VERSION) {
-        return SK_FAIL(reterr, SK_EVERSION, "abi_version: got %u, wanted %u; rebuild it with this skiff/env.h",
-                       api->abi_version, SK_ENV_ABI_VERSION);
+        return SK_FAIL(reterr, SK_EVERSION,
+                       "abi_version: got %u, wanted %u; rebuild it with this skiff/env.h", api->abi_version,
+                       SK_ENV_ABI_VERSION);
     }
     if (api->struct_size < sizeof(sk_env_api)) {
-        return SK_FAIL(reterr, SK_EVERSION, "struct_size: got %u, wanted at least %zu; rebuild it with this skiff/env.h",
+        return SK_FAIL(reterr, SK_EVERSION,
+                       "struct_size: got %u, wanted at least %zu; rebuild it with this skiff/env.h",
                        api->struct_size, sizeof(sk_env_api));
     }
     if (!api->name || !api->name[0]) return SK_FAIL(reterr, SK_EENV, "it has no name");
+    if (strlen(api->name) >= SK_ENV_NAME_MAX) {
+        return SK_FAIL(reterr, SK_EENV, "its name is longer than %d bytes", SK_ENV_NAME_MAX - 1);
+    }
     const char *missing = !api->describe ? "describe" : !api->create ? "create" : !api->destroy ? "destroy"
                           : !api->reset  ? "reset"    : !api->step   ? "step"   : NULL;
     if (missing) return SK_FAIL(reterr, SK_EENV, "\"%s\": function %s is missing", api->name, missing);
     if ((api->caps & SK_ENV_CAP_STATE) && (!api->state_size || !api->state_save || !api->state_load)) {
-        return SK_FAIL(reterr, SK_EENV, "\"%s\" claims SK_ENV_CAP_STATE but lacks a state function", api->name);
+        return SK_FAIL(reterr, SK_EENV, "\"%s\" claims SK_ENV_CAP_STATE but lacks a state function",
+                       api->name);
     }
     if ((api->caps & SK_ENV_CAP_RENDER) && !api->render) {
         return SK_FAIL(reterr, SK_EENV, "\"%s\" claims SK_ENV_CAP_RENDER but lacks render", api->name);
@@ -87,7 +96,8 @@ static sk_status plugin_list(sk_env_plugin_fn fn, const char *path, const sk_env
 }
 
 /* "no environment ...; known: a, b, c (did you mean "b"?)" */
-static sk_status unknown_name(const char *name, const char *where, const char *const *names, int n, sk_error *reterr) {
+static sk_status unknown_name(const char *name, const char *where, const char *const *names, int n,
+                              sk_error *reterr) {
     char known[256] = "";
     for (int i = 0, used = 0; i < n && used >= 0 && (size_t)used < sizeof known; i++) {
         used += snprintf(known + used, sizeof known - (size_t)used, "%s%s", i ? ", " : "", names[i]);
@@ -113,8 +123,8 @@ static sk_status plugin_choose(const sk_env_api *const *apis, int n, const char 
         snprintf(where, sizeof where, "in plugin %.200s", path);
         return unknown_name(name, where, names, n, reterr);
     }
-    return SK_FAIL(reterr, SK_EINVAL, "plugin \"%s\" holds %d environments (%s, %s%s): say which by name", path, n,
-                   names[0], names[1], n > 2 ? ", ..." : "");
+    return SK_FAIL(reterr, SK_EINVAL, "plugin \"%s\" holds %d environments (%s, %s%s): say which by name",
+                   path, n, names[0], names[1], n > 2 ? ", ..." : "");
 }
 
 static sk_status find_plugin(sk_env *self, const char *path, const char *name, sk_error *reterr) {
@@ -209,7 +219,8 @@ static void derive(sk_env *self) {
 
 static sk_status setup(sk_env *self, const sk_env_params *params, sk_error *reterr) {
     bool plugin = params->plugin && params->plugin[0];
-    SK_TRY(plugin ? find_plugin(self, params->plugin, params->name, reterr) : find_builtin(self, params->name, reterr));
+    SK_TRY(plugin ? find_plugin(self, params->plugin, params->name, reterr)
+                  : find_builtin(self, params->name, reterr));
     SK_TRY(copy_texts(params->config_names, params->n_config, &self->config.names, reterr));
     SK_TRY(copy_texts(params->config_values, params->n_config, &self->config.values, reterr));
     self->config.n = params->n_config;
@@ -226,7 +237,8 @@ static sk_status setup(sk_env *self, const sk_env_params *params, sk_error *rete
 sk_status sk_env_create(const sk_env_params *params, sk_env **ret_env, sk_error *reterr) {
     SK_ASSERT(params && ret_env && params->n_config >= 0);
     if (params->max_episode_steps < 0) {
-        return SK_FAIL(reterr, SK_EINVAL, "max_episode_steps must be >= 0, got %d", params->max_episode_steps);
+        return SK_FAIL(reterr, SK_EINVAL, "max_episode_steps must be >= 0, got %d",
+                       params->max_episode_steps);
     }
     sk_env *self = calloc(1, sizeof *self);
     if (!self) return SK_FAIL(reterr, SK_ENOMEM, "out of memory for an environment");

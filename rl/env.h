@@ -58,10 +58,10 @@ void sk_env_field_bounds(const sk_env_field *field, int i, float *ret_low, float
 void sk_env_part_bounds(const sk_env_action_part *part, int i, float *ret_low, float *ret_high);
 /* The name of float `i` of a row's observation, as "velocity[1]", into `ret_text`. */
 void sk_env_obs_name(const sk_env_spec *spec, int i, char *ret_text, size_t size);
-/* Fill ret_slots with an action made of `n` random words (one per action slot): uniform over the choices
- * (`mask` allows, NULL = all) and over the box (unbounded sides count as +-1). */
-void sk_env_action_random(const sk_env_spec *spec, const uint32_t *words, const uint8_t *mask,
-                          sk_env_slot *ret_slots);
+/* Action number t of a random stream (Philox of seed and stream): uniform over the choices (`mask` allows, NULL
+ * = all) and over the box (an unbounded side counts as 1 from zero, or 2 from the other side). */
+void sk_env_action_random(const sk_env_spec *spec, uint64_t seed, uint64_t stream, uint64_t t,
+                          const uint8_t *mask, sk_env_slot *ret_slots);
 
 /* Names of a plugin's environments: at most `max` are put into `ret_names` (each SK_ENV_NAME_MAX bytes,
  * copied), *ret_n tells how many there are. Opens and closes the plugin. */

@@ -1,4 +1,5 @@
 #include "rl/env_spec.h"
+#include "core/base/rng.h"
 #include "rl/env.h"
 #include <math.h>
 #include <stdio.h>
@@ -42,31 +43,37 @@ void sk_env_obs_name(const sk_env_spec *spec, int i, char *ret_text, size_t size
 static int32_t random_choice(const sk_env_action_part *part, uint32_t word, const uint8_t *mask) {
     int allowed = 0;
     for (int c = 0; mask && c < part->n; c++) allowed += mask[c] != 0;
-    if (allowed == 0) return part->start + (int32_t)(((uint64_t)word * (uint32_t)part->n) >> 32);
-    int k = (int)(((uint64_t)word * (uint32_t)allowed) >> 32);
+    if (allowed == 0) return part->start + (int32_t)sk_u32_below(word, (uint32_t)part->n);
+    int k = (int)sk_u32_below(word, (uint32_t)allowed);
     int choice = 0;
     while (!mask[choice] || k-- > 0) choice++;
     return part->start + choice;
 }
 
-void sk_env_action_random(const sk_env_spec *spec, const uint32_t *words, const uint8_t *mask,
-                          sk_env_slot *ret_slots) {
+/* A float in the box; bounds that are missing are made up near the other one, or near zero. */
+static float random_float(const sk_env_action_part *part, int i, uint32_t word) {
+    float low, high;
+    sk_env_part_bounds(part, i, &low, &high);
+    if (!isfinite(low)) low = isfinite(high) ? high - 2.0f : -1.0f;
+    if (!isfinite(high)) high = low + 2.0f;
+    float value = low + (high - low) * sk_u32_to_unit(word);
+    return value < high ? value : high;
+}
+
+void sk_env_action_random(const sk_env_spec *spec, uint64_t seed, uint64_t stream, uint64_t t,
+                          const uint8_t *mask, sk_env_slot *ret_slots) {
+    uint64_t slots = 0, slot = 0;
+    uint32_t words[4];
+    for (int p = 0; p < spec->n_action; p++) slots += (uint64_t)sk_env_part_slots(&spec->action[p]);
+    uint64_t blocks = (slots + 3) / 4; /* Philox makes four words at a time */
     for (int p = 0; p < spec->n_action; p++) {
         const sk_env_action_part *part = &spec->action[p];
-        if (part->kind == SK_ENV_DISCRETE) {
-            (ret_slots++)->i = random_choice(part, *words++, mask);
-            if (mask) mask += part->n;
-            continue;
+        for (int i = 0; i < sk_env_part_slots(part); i++, slot++) {
+            if (slot % 4 == 0) sk_philox(seed, stream, t * blocks + slot / 4, words);
+            if (part->kind == SK_ENV_DISCRETE) ret_slots[slot].i = random_choice(part, words[slot % 4], mask);
+            else ret_slots[slot].f = random_float(part, i, words[slot % 4]);
         }
-        for (int i = 0; i < part->n; i++) {
-            float low, high;
-            sk_env_part_bounds(part, i, &low, &high);
-            low = isfinite(low) ? low : isfinite(high) ? high - 1.0f : -1.0f;
-            high = isfinite(high) ? high : low + 2.0f;
-            float unit = (float)(*words++ >> 8) * 0x1p-24f;
-            float value = low + (high - low) * unit;
-            (ret_slots++)->f = value < high ? value : high;
-        }
+        if (mask && part->kind == SK_ENV_DISCRETE) mask += part->n;
     }
 }
 
@@ -75,7 +82,8 @@ void sk_env_action_random(const sk_env_spec *spec, const uint32_t *words, const 
 /* A name is there and ends within its array. */
 static sk_status check_name(const char name[SK_ENV_NAME_MAX], const char *what, int index, sk_error *reterr) {
     if (!memchr(name, 0, SK_ENV_NAME_MAX)) {
-        return SK_FAIL(reterr, SK_EENV, "%s %d: its name has no end within %d bytes", what, index, SK_ENV_NAME_MAX);
+        return SK_FAIL(reterr, SK_EENV, "%s %d: its name has no end within %d bytes", what, index,
+                       SK_ENV_NAME_MAX);
     }
     if (!name[0]) return SK_FAIL(reterr, SK_EENV, "%s %d has no name", what, index);
     return SK_OK;
@@ -86,7 +94,8 @@ static sk_status check_unique(const char *at, size_t stride, int n, const char *
     for (int i = 0; i < n; i++) {
         for (int j = 0; j < i; j++) {
             if (strcmp(at + (size_t)i * stride, at + (size_t)j * stride)) continue;
-            return SK_FAIL(reterr, SK_EENV, "%s %d and %d are both named \"%s\"", what, j, i, at + (size_t)i * stride);
+            return SK_FAIL(reterr, SK_EENV, "%s %d and %d are both named \"%s\"", what, j, i,
+                           at + (size_t)i * stride);
         }
     }
     return SK_OK;
@@ -97,21 +106,24 @@ static sk_status check_count(const char *what, long got, long low, long high, sk
     return SK_FAIL(reterr, SK_EENV, "%s: got %ld, wanted %ld to %ld", what, got, low, high);
 }
 
-static sk_status check_bound(const char *what, const char *name, int i, float low, float high, sk_error *reterr) {
+static sk_status check_bound(const char *what, const char *name, int i, float low, float high,
+                             sk_error *reterr) {
     if (low <= high && low < INFINITY && high > -INFINITY) return SK_OK;
-    return SK_FAIL(reterr, SK_EENV, "%s \"%s\" element %d: bounds [%g, %g], wanted low <= high", what, name, i,
-                   (double)low, (double)high);
+    return SK_FAIL(reterr, SK_EENV, "%s \"%s\" element %d: bounds [%g, %g], wanted low <= high", what, name,
+                   i, (double)low, (double)high);
 }
 
 static sk_status check_obs_field(const sk_env_field *field, int index, sk_error *reterr) {
     SK_TRY(check_name(field->name, "observation field", index, reterr));
     if (field->dtype < SK_ENV_F32 || field->dtype > SK_ENV_I32) {
-        return SK_FAIL(reterr, SK_EENV, "observation field \"%s\": unknown dtype %d", field->name, field->dtype);
+        return SK_FAIL(reterr, SK_EENV, "observation field \"%s\": unknown dtype %d", field->name,
+                       field->dtype);
     }
     if (field->dtype != SK_ENV_F32) {
-        return SK_FAIL(reterr, SK_EUNSUPPORTED,
-                       "observation field \"%s\" has dtype %s; this version of skiff takes f32 observations only",
-                       field->name, field->dtype == SK_ENV_U8 ? "u8" : "i32");
+        return SK_FAIL(
+            reterr, SK_EUNSUPPORTED,
+            "observation field \"%s\" has dtype %s; this version of skiff takes f32 observations only",
+            field->name, field->dtype == SK_ENV_U8 ? "u8" : "i32");
     }
     SK_TRY(check_count("dimensions of an observation field", field->n_dims, 0, SK_ENV_DIMS_MAX, reterr));
     int64_t size = 1;
@@ -121,7 +133,8 @@ static sk_status check_obs_field(const sk_env_field *field, int index, sk_error 
         SK_TRY(check_count("elements of an observation field", (long)size, 1, SK_SPEC_SIZE_MAX, reterr));
     }
     if (!field->lows != !field->highs) {
-        return SK_FAIL(reterr, SK_EENV, "observation field \"%s\": lows and highs must both be given, or neither",
+        return SK_FAIL(reterr, SK_EENV,
+                       "observation field \"%s\": lows and highs must both be given, or neither",
                        field->name);
     }
     for (int i = 0; i < (field->lows ? (int)size : 1); i++) {
@@ -134,14 +147,16 @@ static sk_status check_obs_field(const sk_env_field *field, int index, sk_error 
 
 static sk_status check_box(const sk_env_action_part *part, sk_error *reterr) {
     if (!part->lows != !part->highs) {
-        return SK_FAIL(reterr, SK_EENV, "action part \"%s\": lows and highs must both be given, or neither", part->name);
+        return SK_FAIL(reterr, SK_EENV, "action part \"%s\": lows and highs must both be given, or neither",
+                       part->name);
     }
     for (int i = 0; i < (part->lows ? part->n : 1); i++) {
         float low, high;
         sk_env_part_bounds(part, i, &low, &high);
         SK_TRY(check_bound("action part", part->name, i, low, high, reterr));
         if (low == high) { /* most likely bounds that were forgotten */
-            return SK_FAIL(reterr, SK_EENV, "action part \"%s\" element %d: bounds [%g, %g] leave nothing to choose",
+            return SK_FAIL(reterr, SK_EENV,
+                           "action part \"%s\" element %d: bounds [%g, %g] leave nothing to choose",
                            part->name, i, (double)low, (double)high);
         }
     }
@@ -158,7 +173,8 @@ static sk_status check_action_part(const sk_env_action_part *part, int index, sk
     if (part->lows || part->highs) {
         return SK_FAIL(reterr, SK_EENV, "action part \"%s\" is discrete but has bounds", part->name);
     }
-    return check_count("start of a discrete action part", part->start, -SK_SPEC_SIZE_MAX, SK_SPEC_SIZE_MAX, reterr);
+    return check_count("start of a discrete action part", part->start, -SK_SPEC_SIZE_MAX, SK_SPEC_SIZE_MAX,
+                       reterr);
 }
 
 static sk_status check_mask(const sk_env_spec *spec, sk_error *reterr) {
@@ -179,8 +195,8 @@ static sk_status check_rest(const sk_env_spec *spec, sk_error *reterr) {
     for (int m = 0; m < spec->n_metrics; m++) SK_TRY(check_name(spec->metric_name[m], "metric", m, reterr));
     SK_TRY(check_unique(spec->metric_name[0], SK_ENV_NAME_MAX, spec->n_metrics, "metrics", reterr));
     if (!(spec->reward_low <= spec->reward_high)) {
-        return SK_FAIL(reterr, SK_EENV, "reward bounds [%g, %g], wanted low <= high", (double)spec->reward_low,
-                       (double)spec->reward_high);
+        return SK_FAIL(reterr, SK_EENV, "reward bounds [%g, %g], wanted low <= high",
+                       (double)spec->reward_low, (double)spec->reward_high);
     }
     return SK_OK;
 }
@@ -201,7 +217,8 @@ sk_status sk__env_spec_check(const sk_env_spec *spec, sk_error *reterr) {
         slots += spec->action[p].n; /* choices count too, so that their sum fits as well */
     }
     SK_TRY(check_count("slots and choices of an action", slots, 1, SK_SPEC_SIZE_MAX, reterr));
-    SK_TRY(check_unique(spec->action[0].name, sizeof spec->action[0], spec->n_action, "action parts", reterr));
+    SK_TRY(
+        check_unique(spec->action[0].name, sizeof spec->action[0], spec->n_action, "action parts", reterr));
     return check_rest(spec, reterr);
 }
 
@@ -214,9 +231,9 @@ static int same_floats(const float *a, const float *b, int n) {
 
 static int same_obs_field(const sk_env_field *a, const sk_env_field *b) {
     return strcmp(a->name, b->name) == 0 && a->dtype == b->dtype && a->n_dims == b->n_dims &&
-           memcmp(a->shape, b->shape, (size_t)a->n_dims * sizeof a->shape[0]) == 0 &&
-           a->low == b->low && a->high == b->high &&
-           same_floats(a->lows, b->lows, sk_env_field_size(a)) && same_floats(a->highs, b->highs, sk_env_field_size(a));
+           memcmp(a->shape, b->shape, (size_t)a->n_dims * sizeof a->shape[0]) == 0 && a->low == b->low &&
+           a->high == b->high && same_floats(a->lows, b->lows, sk_env_field_size(a)) &&
+           same_floats(a->highs, b->highs, sk_env_field_size(a));
 }
 
 static int same_action_part(const sk_env_action_part *a, const sk_env_action_part *b) {

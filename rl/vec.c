@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Rows times the widest column must stay far from overflow. */
-static const int64_t ELEMENTS_MAX = (int64_t)1 << 31;
+static const int64_t ELEMENTS_MAX = (int64_t)1 << 30;
 
 /* ---- lifecycle ---- */
 
@@ -22,7 +22,8 @@ static sk_status check_params(const sk_vec_params *params, sk_error *reterr) {
     int64_t widest = info->obs_dim > info->mask_size ? info->obs_dim : info->mask_size;
     if (info->action_slots > widest) widest = info->action_slots;
     if ((int64_t)params->n_envs * info->n_agents > ELEMENTS_MAX / widest) {
-        return SK_FAIL(reterr, SK_EINVAL, "environment \"%s\": %d environments are too many", info->name, params->n_envs);
+        return SK_FAIL(reterr, SK_EINVAL, "environment \"%s\": %d environments are too many", info->name,
+                       params->n_envs);
     }
     return SK_OK;
 }
@@ -52,7 +53,8 @@ static sk_status allocate(sk_vec *self, sk_error *reterr) {
 static sk_status setup(sk_vec *self, sk_error *reterr) {
     SK_TRY(allocate(self, reterr));
     char err[256] = "";
-    if (self->api->create(sk_env_config_get(self->params.env), self->params.n_envs, &self->impl, err, sizeof err)) {
+    if (self->api->create(sk_env_config_get(self->params.env), self->params.n_envs, &self->impl, err,
+                          sizeof err)) {
         err[sizeof err - 1] = 0;
         self->impl = NULL;
         return SK_FAIL(reterr, SK_EENV, "environment \"%s\": create failed: %s", self->info.name,
@@ -118,7 +120,8 @@ sk_status sk_vec_reset(sk_vec *self, float *obs, uint8_t *mask, sk_error *reterr
         self->invalid_streak[e] = 0;
         self->n_invalid[e] = self->episode[e] = 0;
         SK_TRY(sk__vec_reset_env(self, e, true, obs + row * (size_t)self->info.obs_dim,
-                                 self->info.mask_size ? mask + row * (size_t)self->info.mask_size : NULL, reterr));
+                                 self->info.mask_size ? mask + row * (size_t)self->info.mask_size : NULL,
+                                 reterr));
     }
     self->was_reset = true;
     return SK_OK;
@@ -136,7 +139,8 @@ static size_t round8(size_t size) { return (size + 7) / 8 * 8; }
 /* Bytes before the environment's own. */
 static size_t host_state_size(const sk_vec *self) {
     size_t agents = (size_t)self->info.n_agents;
-    return sizeof(state_head) + agents * sizeof(double) * (size_t)(1 + self->info.n_metrics) + round8(2 * agents);
+    return sizeof(state_head) + agents * sizeof(double) * (size_t)(1 + self->info.n_metrics) +
+           round8(2 * agents);
 }
 
 bool sk_vec_has_state(const sk_vec *self) { return (self->api->caps & SK_ENV_CAP_STATE) != 0; }
@@ -211,7 +215,9 @@ sk_status sk_vec_env_state_load(sk_vec *self, int env, const void *bytes, sk_err
     return SK_OK;
 }
 
-size_t sk_vec_state_size(const sk_vec *self) { return (size_t)self->params.n_envs * sk_vec_env_state_size(self); }
+size_t sk_vec_state_size(const sk_vec *self) {
+    return (size_t)self->params.n_envs * sk_vec_env_state_size(self);
+}
 
 sk_status sk_vec_state_save(sk_vec *self, void *ret_bytes, sk_error *reterr) {
     size_t size = sk_vec_env_state_size(self);

@@ -32,8 +32,8 @@ static void check_discrete(const sk_vec *self, const sk_env_action_part *part, c
 }
 
 /* Copy element `i` of a box part for all rows, clipped. Returns whether any is NaN. */
-static bool clip(const sk_vec *self, const sk_env_action_part *part, int i, const sk_env_slot *restrict action,
-                 sk_env_slot *restrict clipped) {
+static bool clip(const sk_vec *self, const sk_env_action_part *part, int i,
+                 const sk_env_slot *restrict action, sk_env_slot *restrict clipped) {
     size_t stride = (size_t)self->info.action_slots;
     float  low, high;
     sk_env_part_bounds(part, i, &low, &high);
@@ -58,7 +58,8 @@ static sk_status admit_actions(sk_vec *self, const sk_env_slot *action, const sk
         if (part->kind == SK_ENV_DISCRETE) {
             check_discrete(self, part, action);
             for (int r = 0; self->info.n_box && r < self->n_rows; r++) {
-                copy[(size_t)r * (size_t)self->info.action_slots] = action[(size_t)r * (size_t)self->info.action_slots];
+                copy[(size_t)r * (size_t)self->info.action_slots] =
+                    action[(size_t)r * (size_t)self->info.action_slots];
             }
             action++, copy++;
             continue;
@@ -105,8 +106,8 @@ static bool obs_faulty(const sk_vec *self, const float *obs, fault *ret_fault) {
         if (isfinite(obs[i])) continue;
         char name[SK_ENV_NAME_MAX + 16];
         sk_env_obs_name(sk_env_spec_get(self->params.env), i, name, sizeof name);
-        snprintf(ret_fault->text, sizeof ret_fault->text, "observation \"%s\" is %g, wanted a finite number", name,
-                 (double)obs[i]);
+        snprintf(ret_fault->text, sizeof ret_fault->text, "observation \"%s\" is %g, wanted a finite number",
+                 name, (double)obs[i]);
         return true;
     }
     return false;
@@ -118,7 +119,8 @@ static bool row_faulty(sk_vec *self, const sk_vec_step *step, int row, fault *re
     if (obs_faulty(self, step->next_obs + (size_t)row * (size_t)info->obs_dim, ret_fault)) return true;
     if (self->ended[row]) return false;
     if (self->failed[row]) {
-        snprintf(ret_fault->text, sizeof ret_fault->text, "the environment gave the episode up: %s", last_error(self));
+        snprintf(ret_fault->text, sizeof ret_fault->text, "the environment gave the episode up: %s",
+                 last_error(self));
         return true;
     }
     if (!isfinite(step->reward[row])) {
@@ -127,7 +129,8 @@ static bool row_faulty(sk_vec *self, const sk_vec_step *step, int row, fault *re
         return true;
     }
     bool over = step->terminated[row] || step->truncated[row] || !self->active[row];
-    if (info->mask_size && !over && !mask_allows(self, step->next_mask + (size_t)row * (size_t)info->mask_size)) {
+    if (info->mask_size && !over &&
+        !mask_allows(self, step->next_mask + (size_t)row * (size_t)info->mask_size)) {
         snprintf(ret_fault->text, sizeof ret_fault->text, "the action mask allows nothing");
         return true;
     }
@@ -160,7 +163,8 @@ static bool next_seed(const sk_vec *self, int env, bool first, uint64_t *ret_see
 }
 
 /* Is what a reset wrote fit to be seen by a policy? */
-static bool reset_faulty(const sk_vec *self, const float *obs, const uint8_t *mask, int *ret_agent, fault *ret_fault) {
+static bool reset_faulty(const sk_vec *self, const float *obs, const uint8_t *mask, int *ret_agent,
+                         fault *ret_fault) {
     for (int a = 0; a < self->info.n_agents; a++) {
         *ret_agent = a;
         if (obs_faulty(self, obs + (size_t)a * (size_t)self->info.obs_dim, ret_fault)) return true;
@@ -173,7 +177,8 @@ static bool reset_faulty(const sk_vec *self, const float *obs, const uint8_t *ma
 }
 
 sk_status sk__vec_reset_env(sk_vec *self, int env, bool first, float *obs, uint8_t *mask, sk_error *reterr) {
-    size_t agents = (size_t)self->info.n_agents, row = (size_t)env * agents, metrics = (size_t)self->info.n_metrics;
+    size_t agents = (size_t)self->info.n_agents, row = (size_t)env * agents,
+           metrics = (size_t)self->info.n_metrics;
     self->age[env] = 0;
     memset(self->acting + row, 1, agents);
     memset(self->ended + row, 0, agents);
@@ -203,7 +208,8 @@ static void push_event(sk_vec *self, const sk_vec_step *step, int row, bool vali
     int64_t       global = self->params.first_env + env;
     sk_vec_event *event = &self->events[self->n_events];
     double       *means = self->event_metrics + (size_t)self->n_events * metrics;
-    for (size_t m = 0; m < metrics; m++) means[m] = self->metric_sum[(size_t)row * metrics + m] / self->age[env];
+    for (size_t m = 0; m < metrics; m++)
+        means[m] = self->metric_sum[(size_t)row * metrics + m] / self->age[env];
     *event = (sk_vec_event){
         .env = global, .agent = row % agents, .row = row, .length = self->age[env], .valid = valid,
         .episode = self->params.seeding == SK_VEC_SEED_EPISODES
@@ -234,8 +240,9 @@ static void end_row_void(const sk_vec *self, const sk_vec_step *step, int row) {
 static sk_status next_episode(sk_vec *self, const sk_vec_step *step, int env, sk_error *reterr) {
     size_t row = (size_t)env * (size_t)self->info.n_agents;
     self->episode[env]++;
-    return sk__vec_reset_env(self, env, false, step->next_obs + row * (size_t)self->info.obs_dim,
-                             self->info.mask_size ? step->next_mask + row * (size_t)self->info.mask_size : NULL, reterr);
+    return sk__vec_reset_env(
+        self, env, false, step->next_obs + row * (size_t)self->info.obs_dim,
+        self->info.mask_size ? step->next_mask + row * (size_t)self->info.mask_size : NULL, reterr);
 }
 
 /* Cut an invalid episode, or stop. */
@@ -312,7 +319,8 @@ static seen look_over(sk_vec *self, const sk_vec_step *step) {
         ends |= (unsigned)(step->terminated[r] | step->truncated[r] | (self->active[r] ^ 1));
         failed |= self->failed[r];
     }
-    for (size_t i = 0; i < (size_t)rows * (size_t)info->n_metrics; i++) self->metric_sum[i] += (double)self->metrics[i];
+    for (size_t i = 0; i < (size_t)rows * (size_t)info->n_metrics; i++)
+        self->metric_sum[i] += (double)self->metrics[i];
     bool bad = failed || any_nonfinite(step->reward, (size_t)rows) ||
                any_nonfinite(step->next_obs, (size_t)rows * (size_t)info->obs_dim);
     for (int r = 0; info->mask_size && !bad && r < rows; r++) {

@@ -128,7 +128,8 @@ static void integrate(cartpole *self, int first, int n, const sk_env_slot *restr
     }
 }
 
-static void observe(const cartpole *self, int first, int n, float *restrict obs, uint8_t *restrict terminated) {
+static void observe(const cartpole *self, int first, int n, float *restrict obs,
+                    uint8_t *restrict terminated) {
     const double *restrict x = self->x + first, *restrict x_dot = self->x_dot + first;
     const double *restrict theta = self->theta + first, *restrict theta_dot = self->theta_dot + first;
     for (int i = 0; i < n; i++) {

@@ -120,7 +120,8 @@ static int step(void *self_v, int first, int count, const sk_env_io *io) {
         float  u = io->action[i].f;
         double angle = wrap(r->theta);
         /* The cost is of the state before the step; the torque's share is computed in float. */
-        double cost = angle * angle + 0.1 * (r->theta_dot * r->theta_dot) + (double)(0.001f * torque_square(u));
+        double cost =
+            angle * angle + 0.1 * (r->theta_dot * r->theta_dot) + (double)(0.001f * torque_square(u));
         double accel = self->gravity_gain * r->sin_theta + (double)(3.0f * u);
         double speed = r->theta_dot + accel * DT_S;
         speed = speed < -SPEED_MAX ? -SPEED_MAX : speed > SPEED_MAX ? SPEED_MAX : speed;

@@ -27,8 +27,8 @@ static inline float golden_number(char **at) {
 static inline void golden_same(const float *got, char **wanted, int n, const char *what, int line) {
     for (int i = 0; i < n; i++) {
         float want = golden_number(wanted);
-        cr_assert(memcmp(&got[i], &want, sizeof want) == 0, "line %d, %s[%d]: got %.9g, wanted %.9g", line, what, i,
-                  (double)got[i], (double)want);
+        cr_assert(memcmp(&got[i], &want, sizeof want) == 0, "line %d, %s[%d]: got %.9g, wanted %.9g", line,
+                  what, i, (double)got[i], (double)want);
     }
 }
 
@@ -63,8 +63,13 @@ static inline golden_count golden_replay(const char *name) {
                 if (info->n_box) action[i].f = golden_number(&at);
                 else action[i].i = (int)golden_number(&at);
             }
-            sk_vec_step step = {.action = action, .reward = &reward, .terminated = &terminated,
-                                .truncated = &truncated, .valid = &valid, .next_obs = obs, .final_obs = final_obs};
+            sk_vec_step step = {.action = action,
+                                .reward = &reward,
+                                .terminated = &terminated,
+                                .truncated = &truncated,
+                                .valid = &valid,
+                                .next_obs = obs,
+                                .final_obs = final_obs};
             cr_assert_eq(sk_vec_step_run(vec, &step, &error), SK_OK, "%s", error.msg);
             golden_same(&reward, &at, 1, "reward", n);
             cr_assert_eq(terminated, (int)golden_number(&at), "line %d: terminated", n);

@@ -49,8 +49,14 @@ Test(cartpole, steps_a_range_and_leaves_the_others) {
     api->reset(self, 0, &seed, obs, NULL);
     api->reset(self, 1, &seed, obs + 4, NULL);
     memcpy(before, obs, sizeof before);
-    sk_env_io io = {.struct_size = sizeof io, .action = action + 1, .obs = obs + 4, .reward = reward + 1,
-                    .terminated = terminated + 1, .truncated = truncated + 1, .active = active + 1, .failed = failed + 1};
+    sk_env_io io = {.struct_size = sizeof io,
+                    .action = action + 1,
+                    .obs = obs + 4,
+                    .reward = reward + 1,
+                    .terminated = terminated + 1,
+                    .truncated = truncated + 1,
+                    .active = active + 1,
+                    .failed = failed + 1};
     cr_assert_eq(api->step(self, 1, 1, &io), 0);
     cr_assert_eq(memcmp(before, obs, sizeof before), 0);
     cr_assert_eq(reward[0], 9.0f);
@@ -73,9 +79,11 @@ Test(cartpole, refuses_unknown_and_bad_config) {
     sk_env_spec spec = {0};
     char        err[256] = "";
     const char *name = "gravity", *value = "true";
-    cr_assert_neq(api->describe(&(sk_env_config){.n = 1, .names = &name, .values = &value}, &spec, err, sizeof err), 0);
+    cr_assert_neq(
+        api->describe(&(sk_env_config){.n = 1, .names = &name, .values = &value}, &spec, err, sizeof err), 0);
     cr_assert(strstr(err, "gravity") && strstr(err, "sutton_barto_reward"), "%s", err);
     name = "sutton_barto_reward", value = "yes";
-    cr_assert_neq(api->describe(&(sk_env_config){.n = 1, .names = &name, .values = &value}, &spec, err, sizeof err), 0);
+    cr_assert_neq(
+        api->describe(&(sk_env_config){.n = 1, .names = &name, .values = &value}, &spec, err, sizeof err), 0);
     cr_assert(strstr(err, "\"yes\""), "%s", err);
 }

@@ -83,8 +83,10 @@ Test(env, copies_its_config) {
     cr_assert_str_eq(sk_env_config_get(env)->names[0], "g");
     cr_assert_str_eq(sk_env_config_get(env)->values[0], "3.5");
     sk_env_destroy(&env);
-    refused(&(sk_env_params){.name = "Pendulum-v1", .n_config = 1, .config_names = names, .config_values = values},
-            SK_EENV, "environment \"Pendulum-v1\": describe refused: unknown config \"?\"");
+    refused(
+        &(sk_env_params){
+            .name = "Pendulum-v1", .n_config = 1, .config_names = names, .config_values = values},
+        SK_EENV, "environment \"Pendulum-v1\": describe refused: unknown config \"?\"");
 }
 
 Test(env, destroy_accepts_null) {
@@ -106,7 +108,8 @@ Test(env_plugin, opens_by_name_or_as_the_only_one) {
     cr_assert_str_eq(sk_env_info_get(env)->name, "Other-v3");
     sk_env_destroy(&env);
     refused(&(sk_env_params){.plugin = several}, SK_EINVAL, "holds 2 environments (Misfit-v0, Other-v3)");
-    refused(&(sk_env_params){.plugin = several, .name = "Other-v4"}, SK_ENOTFOUND, "did you mean \"Other-v3\"");
+    refused(&(sk_env_params){.plugin = several, .name = "Other-v4"}, SK_ENOTFOUND,
+            "did you mean \"Other-v3\"");
     char names[1][SK_ENV_NAME_MAX];
     int  n = 0;
     cr_assert_eq(sk_env_plugin_names(several, names, 1, &n, NULL), SK_OK);
@@ -133,9 +136,10 @@ Test(env_plugin, refuses_files_that_are_no_plugin) {
 
 Test(env_plugin, refuses_other_versions_naming_both) {
     char text[128];
-    refused(&(sk_env_params){.plugin = plugin_path("misfit_abi")}, SK_EVERSION, "abi_version: got 2, wanted 1");
-    snprintf(text, sizeof text, "struct_size: got %zu, wanted at least %zu", sizeof(sk_env_api) - sizeof(void *),
-             sizeof(sk_env_api));
+    refused(&(sk_env_params){.plugin = plugin_path("misfit_abi")}, SK_EVERSION,
+            "abi_version: got 2, wanted 1");
+    snprintf(text, sizeof text, "struct_size: got %zu, wanted at least %zu",
+             sizeof(sk_env_api) - sizeof(void *), sizeof(sk_env_api));
     refused(&(sk_env_params){.plugin = plugin_path("misfit_size")}, SK_EVERSION, text);
 }
 
@@ -177,7 +181,8 @@ Test(env_plugin, refuses_descriptions_that_make_no_sense) {
         {"metrics", "metric 0 has no name"},
         {"reward", "reward bounds [1, 0]"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) refused_spec(cases[i].how, SK_EENV, cases[i].text);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refused_spec(cases[i].how, SK_EENV, cases[i].text);
 }
 
 Test(env_plugin, says_which_dtypes_it_cannot_carry_yet) {
@@ -201,14 +206,13 @@ Test(env, draws_random_actions_inside_the_space) {
     int     seen[3] = {0}, seen_masked[3] = {0};
     float   low = INFINITY, high = -INFINITY;
     for (uint64_t t = 0; t < 300; t++) {
-        uint32_t    words[4];
         sk_env_slot action[3];
-        sk_philox(1, sk_stream_id(SK_STREAM_TEST, 0), t, words);
-        sk_env_action_random(sk_env_spec_get(env), words, NULL, action);
+        uint64_t    stream = sk_stream_id(SK_STREAM_TEST, 0);
+        sk_env_action_random(sk_env_spec_get(env), 1, stream, t, NULL, action);
         cr_assert(action[0].i >= -1 && action[0].i <= 1);
         seen[action[0].i + 1]++;
         for (int i = 1; i < 3; i++) low = fminf(low, action[i].f), high = fmaxf(high, action[i].f);
-        sk_env_action_random(sk_env_spec_get(env), words, mask, action);
+        sk_env_action_random(sk_env_spec_get(env), 1, stream, t, mask, action);
         seen_masked[action[0].i + 1]++;
     }
     for (int i = 0; i < 3; i++) cr_assert_gt(seen[i], 60);

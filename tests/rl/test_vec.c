@@ -91,15 +91,16 @@ static void stops(rig *self, sk_status status, const char *text) {
     cr_assert(strstr(self->error.msg, text), "\"%s\" lacks \"%s\"", self->error.msg, text);
 }
 
-#define FLAGS(rig_, row, term, trunc, ok)                                                                      \
-    cr_assert((rig_)->terminated[row] == (term) && (rig_)->truncated[row] == (trunc) && (rig_)->valid[row] == (ok), \
-              "row %d: got %d %d %d, wanted %d %d %d", row, (rig_)->terminated[row], (rig_)->truncated[row],       \
+#define FLAGS(rig_, row, term, trunc, ok)                                                                    \
+    cr_assert((rig_)->terminated[row] == (term) && (rig_)->truncated[row] == (trunc) &&                      \
+                  (rig_)->valid[row] == (ok),                                                                \
+              "row %d: got %d %d %d, wanted %d %d %d", row, (rig_)->terminated[row], (rig_)->truncated[row], \
               (rig_)->valid[row], term, trunc, ok)
 
 /* ---- ends ---- */
 
 Test(vec, resets_within_the_step_and_keeps_the_final_observation) {
-    rig *r = scripted("end=3", 0, 1);
+    rig *r = scripted("end=3 loud=1", 0, 1);
     int  n;
     steps(r, 2);
     FLAGS(r, 0, 0, 0, 1);
@@ -242,7 +243,8 @@ Test(vec_agents, taking_turns_have_weight_only_when_they_act) {
 /* ---- invalid episodes ---- */
 
 Test(vec_invalid, stops_naming_env_step_field_and_value) {
-    rig *r = make("Scripted-v0", "nan=3 of=1", 0, &(sk_vec_params){.n_envs = 2, .first_env = 10, .n_total = 12});
+    rig *r =
+        make("Scripted-v0", "nan=3 of=1", 0, &(sk_vec_params){.n_envs = 2, .first_env = 10, .n_total = 12});
     steps(r, 2);
     stops(r, SK_EENV, "environment \"Scripted-v0\", env 11, episode step 3: observation \"noise\" is nan");
     destroy(r);
@@ -298,7 +300,8 @@ Test(vec_invalid, drops_only_the_environment_at_fault) {
 }
 
 Test(vec_invalid, drops_all_when_the_step_as_a_whole_failed) {
-    rig *r = make("Scripted-v0", "error=2 of=1", 0, &(sk_vec_params){.n_envs = 3, .on_invalid = SK_INVALID_DROP});
+    rig *r =
+        make("Scripted-v0", "error=2 of=1", 0, &(sk_vec_params){.n_envs = 3, .on_invalid = SK_INVALID_DROP});
     int  n;
     steps(r, 1);
     const sk_vec_event *event = step(r, &n);
@@ -313,7 +316,8 @@ Test(vec_invalid, drops_all_when_the_step_as_a_whole_failed) {
 }
 
 Test(vec_invalid, drops_what_is_left_of_a_multi_agent_episode) {
-    rig *r = make("Scripted-v0", "agents=3 end=2 stagger=2 nan=3", 0, &(sk_vec_params){.on_invalid = SK_INVALID_DROP});
+    rig *r = make("Scripted-v0", "agents=3 end=2 stagger=2 nan=3", 0,
+                  &(sk_vec_params){.on_invalid = SK_INVALID_DROP});
     int  n;
     steps(r, 1);
     const sk_vec_event *event = step(r, &n);
@@ -377,7 +381,8 @@ Test(vec_action, out_of_range_is_asserted, .signal = SIGABRT) {
 
 Test(vec_seed, is_of_the_global_environment) {
     rig *all = make("Scripted-v0", "end=5", 0, &(sk_vec_params){.n_envs = 8, .seed = 77});
-    rig *tail = make("Scripted-v0", "end=5", 0, &(sk_vec_params){.n_envs = 2, .first_env = 6, .n_total = 8, .seed = 77});
+    rig *tail = make("Scripted-v0", "end=5", 0,
+                     &(sk_vec_params){.n_envs = 2, .first_env = 6, .n_total = 8, .seed = 77});
     for (int t = 0; t < 12; t++) {
         cr_assert_eq(memcmp(all->obs + 6 * 4, tail->obs, 8 * sizeof(float)), 0, "step %d", t);
         for (int e = 0; e < 7; e++) cr_assert_neq(all->obs[e * 4 + 1], all->obs[e * 4 + 5]);
@@ -389,11 +394,13 @@ Test(vec_seed, is_of_the_global_environment) {
 }
 
 Test(vec_seed, offset_counts_as_gymnasium_does_and_then_goes_on) {
-    rig *r = make("CartPole-v1", "", 0, &(sk_vec_params){.n_envs = 2, .seed = 41, .seeding = SK_VEC_SEED_OFFSET});
+    rig *r =
+        make("CartPole-v1", "", 0, &(sk_vec_params){.n_envs = 2, .seed = 41, .seeding = SK_VEC_SEED_OFFSET});
     sk_pcg64 rng;
     for (int e = 0; e < 2; e++) {
         sk_pcg64_seed(&rng, 41 + (uint64_t)e);
-        for (int i = 0; i < 4; i++) cr_assert_eq(r->obs[e * 4 + i], (float)sk_pcg64_uniform(&rng, -0.05, 0.05));
+        for (int i = 0; i < 4; i++)
+            cr_assert_eq(r->obs[e * 4 + i], (float)sk_pcg64_uniform(&rng, -0.05, 0.05));
     }
     while (r->terminated[1] != 1) steps(r, 1);
     for (int i = 0; i < 4; i++) cr_assert_eq(r->obs[4 + i], (float)sk_pcg64_uniform(&rng, -0.05, 0.05));
@@ -402,12 +409,15 @@ Test(vec_seed, offset_counts_as_gymnasium_does_and_then_goes_on) {
 
 /* Episode i starts alike wherever it is played. */
 Test(vec_seed, of_evaluation_belongs_to_the_episode) {
-    rig  *two = make("CartPole-v1", "", 3, &(sk_vec_params){.n_envs = 2, .seed = 100, .seeding = SK_VEC_SEED_EPISODES});
-    rig  *six = make("CartPole-v1", "", 3, &(sk_vec_params){.n_envs = 6, .seed = 100, .seeding = SK_VEC_SEED_EPISODES});
+    rig *two = make("CartPole-v1", "", 3,
+                    &(sk_vec_params){.n_envs = 2, .seed = 100, .seeding = SK_VEC_SEED_EPISODES});
+    rig *six = make("CartPole-v1", "", 3,
+                    &(sk_vec_params){.n_envs = 6, .seed = 100, .seeding = SK_VEC_SEED_EPISODES});
     float start[6 * 4];
     memcpy(start, six->obs, sizeof start);
     for (int block = 0; block < 3; block++) {
-        cr_assert_eq(memcmp(two->obs, start + block * 8, 8 * sizeof(float)), 0, "episodes %d, %d", 2 * block, 2 * block + 1);
+        cr_assert_eq(memcmp(two->obs, start + block * 8, 8 * sizeof(float)), 0, "episodes %d, %d", 2 * block,
+                     2 * block + 1);
         int n;
         steps(two, 2);
         const sk_vec_event *event = step(two, &n);
@@ -424,9 +434,8 @@ Test(vec_seed, of_evaluation_belongs_to_the_episode) {
 static void act(rig *r, int first_row, int t) {
     const sk_env_spec *spec = sk_env_spec_get(r->env);
     for (int row = 0; row < r->rows; row++) {
-        uint32_t words[4];
-        sk_philox(9, sk_stream_id(SK_STREAM_TEST, (uint64_t)(first_row + row)), (uint64_t)t, words);
-        sk_env_action_random(spec, words, NULL, r->action + row * r->slots);
+        uint64_t stream = sk_stream_id(SK_STREAM_TEST, (uint64_t)(first_row + row));
+        sk_env_action_random(spec, 9, stream, (uint64_t)t, NULL, r->action + row * r->slots);
     }
 }
 
@@ -487,9 +496,11 @@ static void resumes(const char *name, const char *script, int limit) {
     rig *two[2];
     cr_assert_eq(sk_vec_state_load(one->vec, saved, NULL), SK_OK);
     for (int h = 0; h < 2; h++) {
-        two[h] = make(name, script, limit, &(sk_vec_params){.n_envs = 2, .first_env = 2 * h, .n_total = 4, .seed = 2});
+        two[h] = make(name, script, limit,
+                      &(sk_vec_params){.n_envs = 2, .first_env = 2 * h, .n_total = 4, .seed = 2});
         for (int e = 0; e < 2; e++) {
-            cr_assert_eq(sk_vec_env_state_load(two[h]->vec, e, saved + (size_t)(2 * h + e) * size, NULL), SK_OK);
+            cr_assert_eq(sk_vec_env_state_load(two[h]->vec, e, saved + (size_t)(2 * h + e) * size, NULL),
+                         SK_OK);
         }
     }
     for (int t = STEPS; t < 2 * STEPS; t++) {
@@ -544,10 +555,12 @@ Test(vec, refuses_bad_sizes_and_reports_a_failed_create) {
     open_env(r, "Scripted-v0", "", 0);
     cr_assert_eq(sk_vec_create(&(sk_vec_params){.env = r->env}, &r->vec, &r->error), SK_EINVAL);
     cr_assert(strstr(r->error.msg, "n_envs must be > 0, got 0"));
-    cr_assert_eq(sk_vec_create(&(sk_vec_params){.env = r->env, .n_envs = INT32_MAX}, &r->vec, &r->error), SK_EINVAL);
+    cr_assert_eq(sk_vec_create(&(sk_vec_params){.env = r->env, .n_envs = INT32_MAX}, &r->vec, &r->error),
+                 SK_EINVAL);
     cr_assert(strstr(r->error.msg, "too many"));
-    cr_assert_eq(sk_vec_create(&(sk_vec_params){.env = r->env, .n_envs = 2, .first_env = 7, .n_total = 8}, &r->vec,
-                               &r->error), SK_EINVAL);
+    cr_assert_eq(sk_vec_create(&(sk_vec_params){.env = r->env, .n_envs = 2, .first_env = 7, .n_total = 8},
+                               &r->vec, &r->error),
+                 SK_EINVAL);
     cr_assert_null(r->vec);
     sk_env_destroy(&r->env);
     char plugin[4096];
