@@ -5,6 +5,7 @@
  *   agents     rows of an environment
  *   end        agent a terminates at step end + a * stagger (and keeps saying so until the reset)
  *   stagger    see above
+ *   loud       1: terminated is 255 instead of 1
  *   cut        all agents are truncated at this step
  *   rest       from this step on agents say that they do not act (active = 0) once they have ended
  *   quit       all agents stop acting at this step, without an end
@@ -23,7 +24,8 @@
 #include <string.h>
 
 typedef struct script {
-    int agents, end, stagger, cut, rest, quit, turns, nan, inf, fail, mask, nomask, error, bad_reset, of, until;
+    int agents, end, stagger, loud, cut, rest, quit, turns, nan, inf, fail, mask, nomask, error, bad_reset,
+        of, until;
 } script;
 
 typedef struct env {
@@ -47,11 +49,22 @@ static int get(const sk_env_config *config, const char *name, int fallback) {
 }
 
 static script read_script(const sk_env_config *c) {
-    return (script){.agents = get(c, "agents", 1), .end = get(c, "end", 0), .stagger = get(c, "stagger", 0),
-                    .cut = get(c, "cut", 0), .rest = get(c, "rest", 0), .quit = get(c, "quit", 0),
-                    .turns = get(c, "turns", 0), .nan = get(c, "nan", 0), .inf = get(c, "inf", 0),
-                    .fail = get(c, "fail", 0), .mask = get(c, "mask", 0), .nomask = get(c, "nomask", 0),
-                    .error = get(c, "error", 0), .bad_reset = get(c, "bad_reset", 0), .of = get(c, "of", 0),
+    return (script){.agents = get(c, "agents", 1),
+                    .end = get(c, "end", 0),
+                    .stagger = get(c, "stagger", 0),
+                    .loud = get(c, "loud", 0),
+                    .cut = get(c, "cut", 0),
+                    .rest = get(c, "rest", 0),
+                    .quit = get(c, "quit", 0),
+                    .turns = get(c, "turns", 0),
+                    .nan = get(c, "nan", 0),
+                    .inf = get(c, "inf", 0),
+                    .fail = get(c, "fail", 0),
+                    .mask = get(c, "mask", 0),
+                    .nomask = get(c, "nomask", 0),
+                    .error = get(c, "error", 0),
+                    .bad_reset = get(c, "bad_reset", 0),
+                    .of = get(c, "of", 0),
                     .until = get(c, "until", 0)};
 }
 
@@ -63,7 +76,8 @@ static int describe(const sk_env_config *config, sk_env_spec *spec, char *err, s
     spec->obs[1] = (sk_env_field){.name = "noise", .high = 1};
     spec->obs[2] = (sk_env_field){.name = "pull", .n_dims = 1, .shape = {2}, .low = -1, .high = 1};
     spec->n_action = 2;
-    spec->action[0] = (sk_env_action_part){.name = "gear", .kind = SK_ENV_DISCRETE, .n = CHOICES, .start = -1};
+    spec->action[0] =
+        (sk_env_action_part){.name = "gear", .kind = SK_ENV_DISCRETE, .n = CHOICES, .start = -1};
     spec->action[1] = (sk_env_action_part){.name = "pull", .kind = SK_ENV_BOX, .n = 2, .low = -1, .high = 1};
     spec->mask_size = say.mask ? CHOICES : 0;
     spec->n_agents = say.agents;
@@ -122,7 +136,7 @@ static void step_env(instance *self, int at, const sk_env_io *io, int row0) {
         write_row(self, e, io->action + row * SLOTS, obs, io->mask ? io->mask + row * CHOICES : NULL);
         io->reward[row] = (float)e->t;
         io->metrics[row] = (float)e->t;
-        io->terminated[row] = say->end && e->t >= last ? 255 : 0; /* not 1: the host makes it so */
+        io->terminated[row] = say->end && e->t >= last ? say->loud ? 255 : 1 : 0;
         io->truncated[row] = say->cut && e->t >= say->cut;
         if (say->rest && e->t >= say->rest && io->terminated[row]) io->active[row] = 0;
         if (say->quit && e->t >= say->quit) io->active[row] = 0;
