@@ -250,19 +250,20 @@ sk_tensor sk_graph_normalize(sk_graph *g, sk_tensor x, sk_tensor mean, sk_tensor
     return t;
 }
 
-sk_tensor sk_graph_categorical(sk_graph *g, sk_tensor logits, sk_tensor action, sk_tensor mask, const int *part_n,
-                               int n_parts) {
-    if (!usable(g, (sk_tensor[]){logits, action, mask}, 3)) return -1;
-    const sk_node *l = node_of(g, logits), *a = node_of(g, action);
+/* Both CATEGORICAL (other = actions) and SAMPLE_CATEGORICAL (other = noise). */
+static sk_tensor add_categorical(sk_graph *g, sk_op op, int cols_out, const sk_tensor in[3], const int *part_n,
+                                 int n_parts) {
+    if (!usable(g, in, 3)) return -1;
+    const sk_node *l = node_of(g, in[0]), *other = node_of(g, in[1]);
     int            cols = 0;
     for (int i = 0; i < n_parts; i++) cols += part_n[i];
-    if (l->scope != SK_SCOPE_ROWS || cols != l->cols || a->cols != n_parts || a->needs_grad)
+    if (l->scope != SK_SCOPE_ROWS || cols != l->cols || other->cols != n_parts || other->needs_grad)
         return refuse(g, "categorical: %d choices in %d parts do not fit logits (B x %d), actions (B x %d)", cols,
-                      n_parts, l->cols, a->cols);
-    if (mask != SK_NO_TENSOR && node_of(g, mask)->cols != cols)
-        return refuse(g, "categorical: a mask of %d columns for %d choices", node_of(g, mask)->cols, cols);
+                      n_parts, l->cols, other->cols);
+    if (in[2] != SK_NO_TENSOR && node_of(g, in[2])->cols != cols)
+        return refuse(g, "categorical: a mask of %d columns for %d choices", node_of(g, in[2])->cols, cols);
     if (g->n_parts_used + n_parts > PARTS_MAX) return refuse(g, "more than %d discrete actions", PARTS_MAX);
-    sk_tensor t = add_node(g, SK_OP_CATEGORICAL, SK_SCOPE_ROWS, 0, 2, (sk_tensor[]){logits, action, mask}, 3);
+    sk_tensor t = add_node(g, op, SK_SCOPE_ROWS, 0, cols_out, in, 3);
     if (t < 0) return t;
     memcpy(g->parts + g->n_parts_used, part_n, (size_t)n_parts * sizeof *part_n);
     g->nodes[t].offset = g->n_parts_used;
@@ -271,14 +272,38 @@ sk_tensor sk_graph_categorical(sk_graph *g, sk_tensor logits, sk_tensor action, 
     return t;
 }
 
-sk_tensor sk_graph_gaussian(sk_graph *g, sk_tensor mean, sk_tensor log_std, sk_tensor action) {
-    if (!usable(g, (sk_tensor[]){mean, log_std, action}, 3)) return -1;
-    const sk_node *m = node_of(g, mean), *s = node_of(g, log_std), *a = node_of(g, action);
+sk_tensor sk_graph_categorical(sk_graph *g, sk_tensor logits, sk_tensor action, sk_tensor mask, const int *part_n,
+                               int n_parts) {
+    return add_categorical(g, SK_OP_CATEGORICAL, 2, (sk_tensor[]){logits, action, mask}, part_n, n_parts);
+}
+
+sk_tensor sk_graph_sample_categorical(sk_graph *g, sk_tensor logits, sk_tensor noise, sk_tensor mask, const int *part_n,
+                                      int n_parts) {
+    sk_tensor t = add_categorical(g, SK_OP_SAMPLE_CATEGORICAL, n_parts, (sk_tensor[]){logits, noise, mask}, part_n,
+                                  n_parts);
+    if (t >= 0) g->nodes[t].needs_grad = 0;
+    return t;
+}
+
+/* Both GAUSSIAN (other = actions) and SAMPLE_GAUSSIAN (other = noise). */
+static sk_tensor add_gaussian(sk_graph *g, sk_op op, const sk_tensor in[3]) {
+    if (!usable(g, in, 3)) return -1;
+    const sk_node *m = node_of(g, in[0]), *s = node_of(g, in[1]), *other = node_of(g, in[2]);
     int s_ok = s->cols == m->cols && (s->scope == SK_SCOPE_ROWS || is_row_param(s, m->cols));
-    if (m->scope != SK_SCOPE_ROWS || !s_ok || a->cols != m->cols || a->needs_grad)
+    if (m->scope != SK_SCOPE_ROWS || !s_ok || other->cols != m->cols || other->needs_grad)
         return refuse(g, "gaussian: mean (B x %d), log_std of %d and action of %d columns do not fit", m->cols,
-                      s->cols, a->cols);
-    return add_node(g, SK_OP_GAUSSIAN, SK_SCOPE_ROWS, 0, 2, (sk_tensor[]){mean, log_std, action}, 3);
+                      s->cols, other->cols);
+    return add_node(g, op, SK_SCOPE_ROWS, 0, op == SK_OP_GAUSSIAN ? 2 : m->cols, in, 3);
+}
+
+sk_tensor sk_graph_gaussian(sk_graph *g, sk_tensor mean, sk_tensor log_std, sk_tensor action) {
+    return add_gaussian(g, SK_OP_GAUSSIAN, (sk_tensor[]){mean, log_std, action});
+}
+
+sk_tensor sk_graph_sample_gaussian(sk_graph *g, sk_tensor mean, sk_tensor log_std, sk_tensor noise) {
+    sk_tensor t = add_gaussian(g, SK_OP_SAMPLE_GAUSSIAN, (sk_tensor[]){mean, log_std, noise});
+    if (t >= 0) g->nodes[t].needs_grad = 0;
+    return t;
 }
 
 sk_tensor sk_graph_ppo_loss(sk_graph *g, const sk_ppo_loss_in *in) {
@@ -320,7 +345,7 @@ sk_status sk_graph_finish(sk_graph *g, sk_error *reterr) {
 int            sk_graph_n_nodes(const sk_graph *g) { return g->n_nodes; }
 const sk_node *sk_graph_node(const sk_graph *g, sk_tensor t) { return node_of(g, t); }
 const int     *sk_graph_parts(const sk_graph *g, sk_tensor t, int *ret_n) {
-    SK_ASSERT(node_of(g, t)->op == SK_OP_CATEGORICAL);
+    SK_ASSERT(node_of(g, t)->op == SK_OP_CATEGORICAL || node_of(g, t)->op == SK_OP_SAMPLE_CATEGORICAL);
     *ret_n = node_of(g, t)->kind;
     return g->parts + node_of(g, t)->offset;
 }

@@ -45,6 +45,8 @@ typedef enum sk_op {
     SK_OP_CATEGORICAL, /* (B x 2) log-prob and entropy                              */
     SK_OP_GAUSSIAN,    /* (B x 2) log-prob and entropy                              */
     SK_OP_PPO_LOSS,    /* SUM scope, SK_PPO_N statistics                            */
+    SK_OP_SAMPLE_CATEGORICAL, /* (B x n_parts) int32 choices                        */
+    SK_OP_SAMPLE_GAUSSIAN,    /* (B x cols) mean + std * noise                      */
     SK_OP_COUNT
 } sk_op;
 
@@ -167,6 +169,12 @@ sk_tensor sk_graph_categorical(sk_graph *g, sk_tensor logits, sk_tensor action, 
 /* Diagonal Gaussian: mean, log_std ROWS or log_std PARAM (1 x cols); action (B x cols). log_std is used as
  * clamped to [-20, 2] (gradient passes inside). Result (B x 2): log-prob and entropy, summed over columns. */
 sk_tensor sk_graph_gaussian(sk_graph *g, sk_tensor mean, sk_tensor log_std, sk_tensor action);
+/* Actions from noise, so that drawing is a pure function too. Categorical: noise (B x n_parts) uniform in [0, 1) picks
+ * by the cumulative distribution, negative noise takes the most probable choice; a masked choice is never taken while
+ * another is allowed. Gaussian: noise (B x cols) standard normal; 0 gives the mean. No gradient. */
+sk_tensor sk_graph_sample_categorical(sk_graph *g, sk_tensor logits, sk_tensor noise, sk_tensor mask, const int *part_n,
+                                      int n_parts);
+sk_tensor sk_graph_sample_gaussian(sk_graph *g, sk_tensor mean, sk_tensor log_std, sk_tensor noise);
 /* Schulman et al. 2017 eq. 7-9 with value clipping and a KL penalty. Result: SUM (1 x SK_PPO_N). */
 sk_tensor sk_graph_ppo_loss(sk_graph *g, const sk_ppo_loss_in *in);
 
@@ -181,7 +189,7 @@ SK_NODISCARD sk_status sk_graph_finish(sk_graph *g, sk_error *reterr);
 /* Reading a graph. */
 int            sk_graph_n_nodes(const sk_graph *g);
 const sk_node *sk_graph_node(const sk_graph *g, sk_tensor t);       /* Borrowed until destroy. */
-const int     *sk_graph_parts(const sk_graph *g, sk_tensor t, int *ret_n); /* CATEGORICAL's groups   */
+const int     *sk_graph_parts(const sk_graph *g, sk_tensor t, int *ret_n); /* groups of (SAMPLE_)CATEGORICAL */
 float          sk_graph_loss_coef(const sk_graph *g, sk_tensor t);  /* 0 = not minimised */
 size_t         sk_graph_param_floats(const sk_graph *g);            /* of the whole buffer, padding included */
 /* The parameter called `name`, or -1. */

@@ -297,6 +297,24 @@ static void backward_gaussian(const cpu_block *b, sk_tensor t) {
         b->plan->k->add_to(b->w->scratch + half, log_std.g, half);
 }
 
+static void forward_sample_categorical(const cpu_block *b, sk_tensor t) {
+    view           y = view_of(b, t), logits = input_of(b, t, 0), noise = input_of(b, t, 1);
+    sk_categorical c = {.rows = b->rows, .ld = (int)logits.ld, .logits = logits.v, .noise = noise.v,
+                        .noise_ld = (int)noise.ld, .choice = (int32_t *)(void *)y.v, .action_ld = (int)y.ld};
+    c.part_n = sk_graph_parts(b->plan->base.graph, t, &c.n_parts);
+    if (y.n->in[2] != SK_NO_TENSOR) {
+        view mask = input_of(b, t, 2);
+        c.mask = mask.v;
+        c.mask_ld = (int)mask.ld;
+    }
+    b->plan->k->categorical_sample(&c);
+}
+static void forward_sample_gaussian(const cpu_block *b, sk_tensor t) {
+    sk_gaussian g = gaussian_of(b, t);
+    g.sample = view_of(b, t).v;
+    b->plan->k->gaussian_sample(&g);
+}
+
 static sk_ppo_loss ppo_loss_of(const cpu_block *b, sk_tensor t) {
     return (sk_ppo_loss){.rows = b->rows, .dist = input_of(b, t, 0).v, .value = input_of(b, t, 1).v,
                          .logp_old = input_of(b, t, 2).v, .value_old = input_of(b, t, 3).v,
@@ -356,6 +374,8 @@ static const struct {
     [SK_OP_NORMALIZE] = {forward_normalize, NULL},
     [SK_OP_CATEGORICAL] = {forward_categorical, backward_categorical},
     [SK_OP_GAUSSIAN] = {forward_gaussian, backward_gaussian},
+    [SK_OP_SAMPLE_CATEGORICAL] = {forward_sample_categorical, NULL},
+    [SK_OP_SAMPLE_GAUSSIAN] = {forward_sample_gaussian, NULL},
     [SK_OP_PPO_LOSS] = {forward_ppo_loss, backward_ppo_loss},
 };
 

@@ -17,13 +17,13 @@
 #define LOAD_TAIL(p) vload_n((p), left)
 #define STORE_TAIL(p, x) vstore_n((p), (x), left)
 
-/* GELU (tanh form): y = x s(x), s = (1 + tanh(c (x + 0.044715 x^3))) / 2, c = sqrt(2 / pi) */
-SK_INLINE vf gelu_inner(vf x) { return vset(0.7978845608f) * vfma(x * x * x, vset(0.044715f), x); }
-SK_INLINE vf gelu(vf x) { return vset(0.5f) * x * (vset(1.0f) + vtanh(gelu_inner(x))); }
+/* GELU (tanh form): y = x s, s = (1 + tanh(z)) / 2 = sigmoid(2 z), z = sqrt(2 / pi) (x + 0.044715 x^3) */
+SK_INLINE vf gelu_gate(vf x) { return vsigmoid(vset(1.5957691216f) * vfma(x * x * x, vset(0.044715f), x)); }
+SK_INLINE vf gelu(vf x) { return x * gelu_gate(x); }
 SK_INLINE vf gelu_slope(vf x) {
-    vf t = vtanh(gelu_inner(x));
-    vf inner_slope = vset(0.7978845608f) * vfma(x * x, vset(3.0f * 0.044715f), vset(1.0f));
-    return vset(0.5f) * (vset(1.0f) + t) + vset(0.5f) * x * (vset(1.0f) - t * t) * inner_slope;
+    vf s = gelu_gate(x);
+    vf inner_slope = vset(1.5957691216f) * vfma(x * x, vset(3.0f * 0.044715f), vset(1.0f));
+    return vfma(x * inner_slope, s * (vset(1.0f) - s), s);
 }
 SK_INLINE vf elu(vf x) { return vsel_gt(x, vset(0.0f), x, vexp(x) - vset(1.0f)); }
 SK_INLINE vf silu_slope(vf x) {
@@ -115,8 +115,9 @@ void SK_K(unary_grad)(int kind, float a, float b, const float *x, const float *y
 #define B_SUB(ld, st) BINARY_BODY(ld, st, xv - yv)
 #define B_MUL(ld, st) BINARY_BODY(ld, st, xv *yv)
 #define B_DIV(ld, st) BINARY_BODY(ld, st, xv / yv)
-#define B_MIN(ld, st) BINARY_BODY(ld, st, vsel_gt(xv, yv, yv, xv))
-#define B_MAX(ld, st) BINARY_BODY(ld, st, vsel_gt(yv, xv, yv, xv))
+/* vmin and vmax give y if either is NaN; a NaN of x is put back. */
+#define B_MIN(ld, st) BINARY_BODY(ld, st, vsel_ge(xv, xv, vmin(xv, yv), xv))
+#define B_MAX(ld, st) BINARY_BODY(ld, st, vsel_ge(xv, xv, vmax(xv, yv), xv))
 
 void SK_K(binary)(int kind, const float *x, const float *y, float *z, size_t n) {
     switch ((sk_binary)kind) {

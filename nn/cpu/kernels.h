@@ -33,6 +33,9 @@ typedef struct sk_categorical {
     float         *out;                  /* forward: (rows x 16): log-prob, entropy, zeros      */
     const float   *d_out;                /* backward                                            */
     float         *d_logits;             /* backward, =                                         */
+    const float   *noise;                /* sample: (rows x noise_ld) uniform; < 0 = most probable */
+    int            noise_ld;
+    int32_t       *choice;               /* sample: (rows x action_ld)                          */
 } sk_categorical;
 
 typedef struct sk_gaussian {
@@ -43,6 +46,7 @@ typedef struct sk_gaussian {
     const float *d_out;
     float       *d_mean;                 /* backward, = (rows x ld); NULL to skip               */
     float       *d_log_std;              /* backward: += if one row for all, else = ; NULL      */
+    float       *sample;                 /* sample: (rows x ld) mean + std * action (as noise)  */
 } sk_gaussian;
 
 typedef struct sk_ppo_loss {
@@ -101,6 +105,8 @@ typedef struct sk_kernels {
                             int dx_accumulate, float *dgamma, float *dbeta);
     void (*categorical)(const sk_categorical *c);
     void (*categorical_grad)(const sk_categorical *c);
+    void (*categorical_sample)(const sk_categorical *c);
+    void (*gaussian_sample)(const sk_gaussian *g);
     void (*gaussian)(const sk_gaussian *g);
     void (*gaussian_grad)(const sk_gaussian *g);
     void (*ppo_loss)(const sk_ppo_loss *p);

@@ -27,6 +27,8 @@ void   SK_K(layer_norm_grad)(int rows, int cols, int ld, const float *x, const f
                            int dx_accumulate, float *dgamma, float *dbeta);
 void   SK_K(categorical)(const sk_categorical *c);
 void   SK_K(categorical_grad)(const sk_categorical *c);
+void   SK_K(categorical_sample)(const sk_categorical *c);
+void   SK_K(gaussian_sample)(const sk_gaussian *g);
 void   SK_K(gaussian)(const sk_gaussian *g);
 void   SK_K(gaussian_grad)(const sk_gaussian *g);
 void   SK_K(ppo_loss)(const sk_ppo_loss *p);

@@ -126,6 +126,13 @@ SK_INLINE vf part_shift(const sk_categorical *c, int first, int n, int r) {
     return top + vlog(sum);
 }
 
+/* exp(logit - top), and exactly 0 for a masked choice. */
+SK_INLINE vf choice_weight(const sk_categorical *c, int col, int r, vf top) {
+    vf w = vexp(load_logit(c, col, r) - top);
+    if (c->mask) w = vsel_gt(load_col(c->mask, c->mask_ld, col, r, c->rows), vset(0.5f), w, vset(0.0f));
+    return w;
+}
+
 /* log-prob = sum over parts of log p(action), entropy = sum of -sum_j p_j log p_j */
 void SK_K(categorical)(const sk_categorical *c) {
     memset(c->out, 0, (size_t)c->rows * DIST_LD * sizeof *c->out);
@@ -170,6 +177,35 @@ void SK_K(categorical_grad)(const sk_categorical *c) {
     zero_pad(c->rows, cols, c->ld, c->d_logits);
 }
 
+/* Choice j where noise * sum falls into j's share of the cumulative sum; the most probable where noise < 0. */
+void SK_K(categorical_sample)(const sk_categorical *c) {
+    for (int r = 0; r < c->rows; r += VL) {
+        int first = 0;
+        for (int part = 0; part < c->n_parts; first += c->part_n[part++]) {
+            int n = c->part_n[part];
+            vf  top = load_logit(c, first, r), sum = vset(0.0f), mode = vset(0.0f);
+            for (int j = 1; j < n; j++) {
+                vf l = load_logit(c, first + j, r);
+                mode = vsel_gt(l, top, vset((float)j), mode);
+                top = vmax(l, top);
+            }
+            for (int j = 0; j < n; j++) sum = sum + choice_weight(c, first + j, r, top);
+            vf noise = load_col(c->noise, c->noise_ld, part, r, c->rows), goal = noise * sum, cum = vset(0.0f);
+            vf pick = mode, open = vset(1.0f); /* open: not yet decided; the mode stands in for rounding at the end */
+            for (int j = 0; j < n; j++) {
+                cum = cum + choice_weight(c, first + j, r, top);
+                vf hit = vsel_gt(cum, goal, open, vset(0.0f));
+                pick = vsel_gt(hit, vset(0.5f), vset((float)j), pick);
+                open = open - hit;
+            }
+            pick = vsel_gt(vset(0.0f), noise, mode, pick);
+            float t[VL];
+            vstore(t, pick);
+            for (int i = 0; i < VL && r + i < c->rows; i++) c->choice[(r + i) * c->action_ld + part] = (int32_t)t[i];
+        }
+    }
+}
+
 #define LOG_STD_MIN (-20.0f)
 #define LOG_STD_MAX 2.0f
 SK_INLINE vf load_log_std(const sk_gaussian *g, int col, int r) {
@@ -192,6 +228,16 @@ void SK_K(gaussian)(const sk_gaussian *g) {
         store_col(g->out, DIST_LD, 0, r, g->rows, logp);
         store_col(g->out, DIST_LD, 1, r, g->rows, entropy);
     }
+}
+
+void SK_K(gaussian_sample)(const sk_gaussian *g) {
+    for (int r = 0; r < g->rows; r += VL)
+        for (int c = 0; c < g->cols; c++) {
+            vf std = vexp(clamp_log_std(load_log_std(g, c, r)));
+            vf mean = load_col(g->mean, g->ld, c, r, g->rows), noise = load_col(g->action, g->action_ld, c, r, g->rows);
+            store_col(g->sample, g->ld, c, r, g->rows, vfma(std, noise, mean));
+        }
+    zero_pad(g->rows, g->cols, g->ld, g->sample);
 }
 
 /* d mean = dlogp z / std, d log_std = dlogp (z^2 - 1) + dentropy, where log_std is inside its clamp */
@@ -220,30 +266,31 @@ void SK_K(gaussian_grad)(const sk_gaussian *g) {
 
 /* What both directions of the PPO loss need of VL rows. */
 typedef struct ppo_row {
-    vf ratio, log_ratio, adv, surrogate, clipped, weight;
+    vf ratio, log_ratio, adv, surrogate, clipped, weight, entropy;
     vf v_err, v_clip_err, v_change; /* value - target, clipped value - target, value - old value */
 } ppo_row;
 
 SK_INLINE vf load_row(const float *x, int r, int rows) {
     return rows - r >= VL ? vload(x + r) : vload_n(x + r, (size_t)(rows - r));
 }
+/* x, or 0 in rows of weight 0, which may hold anything, NaN too, and must not be seen. */
+SK_INLINE vf ppo_seen(const ppo_row *o, vf x) { return vsel_gt(o->weight, vset(0.0f), x, vset(0.0f)); }
 SK_INLINE ppo_row ppo_load(const sk_ppo_loss *p, int r) {
     ppo_row o;
     vf      low = vset(1.0f - p->coef[SK_PPO_COEF_CLIP]), high = vset(1.0f + p->coef[SK_PPO_COEF_CLIP]);
-    o.log_ratio = load_col(p->dist, DIST_LD, 0, r, p->rows) - load_row(p->logp_old, r, p->rows);
     o.weight = load_row(p->weight, r, p->rows) * lane_is_row(r, p->rows) * vset(p->coef[SK_PPO_COEF_INV_WEIGHT]);
-    /* rows of weight 0 may hold anything: keep them out of exp */
-    o.log_ratio = vsel_gt(o.weight, vset(0.0f), o.log_ratio, vset(0.0f));
+    o.log_ratio = ppo_seen(&o, load_col(p->dist, DIST_LD, 0, r, p->rows) - load_row(p->logp_old, r, p->rows));
     o.ratio = vexp(o.log_ratio);
-    o.adv = (load_row(p->advantage, r, p->rows) - vset(p->coef[SK_PPO_COEF_ADV_MEAN])) *
-            vset(p->coef[SK_PPO_COEF_ADV_SCALE]);
+    o.adv = ppo_seen(&o, (load_row(p->advantage, r, p->rows) - vset(p->coef[SK_PPO_COEF_ADV_MEAN])) *
+                             vset(p->coef[SK_PPO_COEF_ADV_SCALE]));
     o.surrogate = o.ratio * o.adv;
     o.clipped = vmin(high, vmax(low, o.ratio)) * o.adv;
-    vf value = load_row(p->value, r, p->rows), old = load_row(p->value_old, r, p->rows);
-    vf target = load_row(p->value_target, r, p->rows), range = vset(p->coef[SK_PPO_COEF_VF_CLIP]);
+    vf value = ppo_seen(&o, load_row(p->value, r, p->rows)), old = ppo_seen(&o, load_row(p->value_old, r, p->rows));
+    vf target = ppo_seen(&o, load_row(p->value_target, r, p->rows)), range = vset(p->coef[SK_PPO_COEF_VF_CLIP]);
     o.v_err = value - target;
     o.v_change = value - old;
     o.v_clip_err = old + vmin(range, vmax(vset(0.0f) - range, o.v_change)) - target;
+    o.entropy = ppo_seen(&o, load_col(p->dist, DIST_LD, 1, r, p->rows));
     return o;
 }
 
@@ -258,7 +305,7 @@ void SK_K(ppo_loss)(const sk_ppo_loss *p) {
         if (value_clipping) vf_loss = vmax(vf_loss, o.v_clip_err * o.v_clip_err);
         sum[SK_PPO_POLICY] = sum[SK_PPO_POLICY] - o.weight * vmin(o.surrogate, o.clipped);
         sum[SK_PPO_VF] = vfma(o.weight, vf_loss, sum[SK_PPO_VF]);
-        sum[SK_PPO_ENTROPY] = vfma(o.weight, load_col(p->dist, DIST_LD, 1, r, p->rows), sum[SK_PPO_ENTROPY]);
+        sum[SK_PPO_ENTROPY] = vfma(o.weight, o.entropy, sum[SK_PPO_ENTROPY]);
         sum[SK_PPO_KL] = vfma(o.weight, (o.ratio - vset(1.0f)) - o.log_ratio, sum[SK_PPO_KL]);
         sum[SK_PPO_CLIP_FRACTION] =
             sum[SK_PPO_CLIP_FRACTION] + vsel_gt(dev, vset(p->coef[SK_PPO_COEF_CLIP]), o.weight, vset(0.0f));

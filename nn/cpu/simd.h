@@ -1,6 +1,8 @@
 /* simd: the few vector operations the kernels are written in, for the instruction set the file is compiled for.
  * Kernels are compiled once per level (x86-64-v2, v3, v4) and chosen at run time (nn/cpu/kernels.h).
- * v3 and v4 use fused multiply-add in the same order, so they give the same bits; v2 rounds twice. */
+ * v3 and v4 use fused multiply-add in the same order, so they give the same bits, except where lanes are
+ * summed (vsum: dot_rows, col_sum of one column, sum_squares, the gradient of a shared log_std, PPO
+ * statistics); v2 rounds twice (tests/nn/test_levels.c). */
 #ifndef SK_NN_CPU_SIMD_H
 #define SK_NN_CPU_SIMD_H
 #include <immintrin.h>
@@ -126,25 +128,27 @@ SK_INLINE float vsum(vf x) {
     return t[0];
 }
 
-/* exp by 2^n * p(r), r in [-ln2/2, ln2/2] (Cody & Waite reduction, degree-6 minimax); error <= 2 ulp;
- * below -87.3 gives 2^-126-ish towards 0, above 88.7 saturates near FLT_MAX. */
+/* exp by 2^n * p(r), r in [-ln2/2, ln2/2] (Cody & Waite reduction; degree 6, minimax of relative error 3e-9
+ * with the first two coefficients kept at 1); relative error <= 1.5e-7. Below -87.3 it stays at 2^-126, above
+ * 88.37 at 2.4e38. */
 SK_INLINE vf vexp(vf x) {
     x = vmin(vset(88.37626f), vmax(vset(-87.33654f), x)); /* this order keeps NaN */
     vf n = vround(x * vset(1.44269504f));
     vf r = vfma(n, vset(-0.693359375f), x);
     r = vfma(n, vset(2.12194440e-4f), r);
-    vf p = vset(1.0f / 720.0f);
-    p = vfma(p, r, vset(1.0f / 120.0f));
-    p = vfma(p, r, vset(1.0f / 24.0f));
-    p = vfma(p, r, vset(1.0f / 6.0f));
-    p = vfma(p, r, vset(0.5f));
+    vf p = vset(0x1.6a23d0p-10f);
+    p = vfma(p, r, vset(0x1.123a20p-7f));
+    p = vfma(p, r, vset(0x1.5558f2p-5f));
+    p = vfma(p, r, vset(0x1.555492p-3f));
+    p = vfma(p, r, vset(0x1.fffffcp-2f));
     p = vfma(p, r, vset(1.0f));
     p = vfma(p, r, vset(1.0f));
     return p * vcast_f(vishl23(viadd(vtoi(n), viset(127))));
 }
 
 /* log for x > 0: x = 2^e m, m in [sqrt(1/2), sqrt(2)), log m by the atanh series in s = (m-1)/(m+1).
- * x <= 0 is taken as the smallest normal number. Error <= 2 ulp away from 1. */
+ * x <= 0 is taken as the smallest normal number; infinity and NaN stay what they are. Error <= 2 ulp away
+ * from 1. */
 SK_INLINE vf vlog(vf x) {
     x = vmax(vset(1.17549435e-38f), x);
     vi bits = vcast_i(x);
@@ -158,10 +162,11 @@ SK_INLINE vf vlog(vf x) {
     p = vfma(p, z, vset(2.0f / 5.0f));
     p = vfma(p, z, vset(2.0f / 3.0f));
     vf logm = vfma(p * z, s, s + s);
-    return vfma(e, vset(0.693359375f), vfma(e, vset(-2.12194440e-4f), logm));
+    vf y = vfma(e, vset(0.693359375f), vfma(e, vset(-2.12194440e-4f), logm));
+    return vsel_ge(vset(3.40282347e38f), x, y, x);
 }
 
-/* tanh = x P(x^2) / Q(x^2), |x| clamped to 8: a rational fit of degree (9, 8), relative error <= 3.1e-7. */
+/* tanh = x P(x^2) / Q(x^2), |x| clamped to 8: a rational fit of degree (9, 8), relative error <= 3.2e-7. */
 SK_INLINE vf vtanh(vf x) {
     x = vmin(vset(8.0f), vmax(vset(-8.0f), x)); /* this order keeps NaN */
     vf u = x * x;
@@ -178,6 +183,7 @@ SK_INLINE vf vtanh(vf x) {
     return x * p / q;
 }
 
-SK_INLINE vf vsigmoid(vf x) { return vfma(vtanh(x * vset(0.5f)), vset(0.5f), vset(0.5f)); }
+/* By exp, not tanh: it keeps its relative precision far below 0, where silu and gelu multiply it by x. */
+SK_INLINE vf vsigmoid(vf x) { return vset(1.0f) / (vset(1.0f) + vexp(vset(0.0f) - x)); }
 
 #endif

@@ -1,0 +1,158 @@
+#include "policies/inference.h"
+
+#include "core/base/rng.h"
+#include "policies/net.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Two graphs over the same parameters: one that acts, one that only looks. */
+typedef struct act_graph {
+    sk_graph *graph;
+    sk_plan  *plan;
+    sk_net    net;
+    sk_tensor obs, noise, mask, action, dist;
+} act_graph;
+
+struct sk_inference {
+    sk_policy_spaces spaces;
+    sk_buffer       *params, *constants; /* constants: mean (O), then inv_std (O), each padded */
+    float           *noise;              /* (max_rows x S) */
+    int              max_rows, padded_obs;
+    int              mode_noise;         /* 1 = the noise column holds the values of the deterministic mode */
+    act_graph        act, look;
+};
+
+static sk_status build(sk_inference *self, const sk_inference_params *p, int with_action, act_graph *ret,
+                       sk_error *reterr) {
+    SK_TRY(sk_graph_create(&ret->graph, reterr));
+    sk_graph *g = ret->graph;
+    ret->obs = sk_graph_input(g, "obs", p->spaces->obs_dim);
+    sk_net_build(g, p->spaces, p->model, p->filter, ret->obs, &ret->net);
+    sk_graph_output(g, ret->net.value);
+    ret->mask = SK_NO_TENSOR;
+    if (with_action) {
+        ret->noise = sk_graph_input(g, "noise", p->spaces->action_slots);
+        if (p->spaces->mask_size > 0) ret->mask = sk_graph_input(g, "mask", p->spaces->mask_size);
+        ret->action = sk_net_sample(g, p->spaces, &ret->net, ret->noise, ret->mask);
+        ret->dist = sk_net_distribution(g, p->spaces, &ret->net, ret->action, ret->mask);
+        sk_graph_output(g, ret->action);
+        sk_graph_output(g, ret->dist);
+    }
+    SK_TRY(sk_graph_finish(g, reterr));
+    if (sk_graph_param_floats(g) != p->n_floats)
+        return SK_FAIL(reterr, SK_EINVAL, "inference: the network has %zu floats of parameters, got %zu",
+                       sk_graph_param_floats(g), p->n_floats);
+    sk_plan_params how = {.max_rows = p->max_rows};
+    SK_TRY(sk_plan_create(p->device, g, self->params, &how, &ret->plan, reterr));
+    if (ret->net.obs_mean != SK_NO_TENSOR) {
+        sk_plan_bind(ret->plan, ret->net.obs_mean, self->constants, 0);
+        sk_plan_bind(ret->plan, ret->net.obs_inv_std, self->constants, (size_t)self->padded_obs * sizeof(float));
+    }
+    return SK_OK;
+}
+
+sk_status sk_inference_create(const sk_inference_params *p, sk_inference **ret_inf, sk_error *reterr) {
+    sk_status     status = SK_OK;
+    sk_inference *self = calloc(1, sizeof *self);
+    if (!self) return SK_FAIL(reterr, SK_ENOMEM, "inference: no memory");
+    self->spaces = *p->spaces;
+    self->max_rows = p->max_rows;
+    self->padded_obs = (p->spaces->obs_dim + 63) / 64 * 64;
+    self->noise = calloc((size_t)p->max_rows * (size_t)p->spaces->action_slots, sizeof *self->noise);
+    if (!self->noise) {
+        status = SK_FAIL(reterr, SK_ENOMEM, "inference: no memory for %d rows", p->max_rows);
+        goto fail;
+    }
+    SK_TRY_GOTO(sk_buffer_wrap(p->device, p->params, p->n_floats * sizeof(float), &self->params, reterr));
+    SK_TRY_GOTO(sk_buffer_create(p->device, (size_t)self->padded_obs * 2 * sizeof(float), &self->constants, reterr));
+    SK_TRY_GOTO(build(self, p, 1, &self->act, reterr));
+    SK_TRY_GOTO(build(self, p, 0, &self->look, reterr));
+    float *inv_std = (float *)sk_buffer_host(self->constants) + self->padded_obs;
+    for (int i = 0; i < p->spaces->obs_dim; i++) inv_std[i] = 1.0f;
+    sk_buffer_push(self->constants);
+    *ret_inf = self;
+    return SK_OK;
+fail:
+    sk_inference_destroy(&self);
+    return status;
+}
+
+void sk_inference_destroy(sk_inference **self_p) {
+    if (!self_p || !*self_p) return;
+    sk_inference *self = *self_p;
+    sk_plan_destroy(&self->act.plan);
+    sk_plan_destroy(&self->look.plan);
+    sk_graph_destroy(&self->act.graph);
+    sk_graph_destroy(&self->look.graph);
+    sk_buffer_destroy(&self->constants);
+    sk_buffer_destroy(&self->params);
+    free(self->noise);
+    free(self);
+    *self_p = NULL;
+}
+
+void sk_inference_set_normalizer(sk_inference *self, const float *mean, const float *inv_std) {
+    float *constants = sk_buffer_host(self->constants);
+    memcpy(constants, mean, (size_t)self->spaces.obs_dim * sizeof *mean);
+    memcpy(constants + self->padded_obs, inv_std, (size_t)self->spaces.obs_dim * sizeof *inv_std);
+    sk_buffer_push(self->constants);
+}
+
+/* One Philox block gives four uniforms or four normals; slot i of a row takes number i % 4 of block i / 4. */
+static void draw_noise(sk_inference *self, const sk_inference_io *io) {
+    int n = self->spaces.action_slots, discrete = self->spaces.n_parts > 0;
+    self->mode_noise = 0;
+    for (int r = 0; r < io->rows; r++) {
+        float   *row = self->noise + (ptrdiff_t)r * n;
+        uint64_t stream = sk_stream_id(SK_STREAM_ACTION, (uint64_t)(io->first_row + r));
+        for (int i = 0; i < n; i += 4) {
+            uint32_t words[4];
+            float    four[4];
+            /* wide actions: the block number goes into the counter's upper half */
+            sk_philox(io->seed, stream, io->counter | (uint64_t)(i / 4) << 48, words);
+            if (discrete) {
+                for (int k = 0; k < 4; k++) four[k] = sk_u32_to_unit(words[k]);
+            } else {
+                sk_u32_to_normal2(words[0], words[1], four);
+                sk_u32_to_normal2(words[2], words[3], four + 2);
+            }
+            memcpy(row + i, four, (size_t)(n - i < 4 ? n - i : 4) * sizeof *row);
+        }
+    }
+}
+
+static void mode_noise(sk_inference *self) {
+    if (self->mode_noise) return;
+    float value = self->spaces.n_parts > 0 ? -1.0f : 0.0f; /* see sk_graph_sample_* */
+    for (int i = 0; i < self->max_rows * self->spaces.action_slots; i++) self->noise[i] = value;
+    self->mode_noise = 1;
+}
+
+void sk_inference_act(sk_inference *self, const sk_inference_io *io) {
+    act_graph *a = &self->act;
+    int        slots = self->spaces.action_slots;
+    if (io->deterministic) mode_noise(self);
+    else draw_noise(self, io);
+    sk_plan_bind_host(a->plan, a->obs, io->obs);
+    sk_plan_bind_host(a->plan, a->noise, self->noise);
+    if (a->mask != SK_NO_TENSOR) sk_plan_bind_host(a->plan, a->mask, io->mask);
+    sk_plan_forward(a->plan, io->rows);
+
+    const float *action = sk_plan_output(a->plan, a->action), *dist = sk_plan_output(a->plan, a->dist);
+    int          action_ld = sk_graph_node(a->graph, a->action)->ld, dist_ld = sk_graph_node(a->graph, a->dist)->ld;
+    for (int r = 0; r < io->rows; r++) /* bits: choices are int32 inside */
+        memcpy(io->action + (ptrdiff_t)r * slots, action + (ptrdiff_t)r * action_ld, (size_t)slots * sizeof *action);
+    if (io->logp)
+        for (int r = 0; r < io->rows; r++) io->logp[r] = dist[(ptrdiff_t)r * dist_ld];
+    if (io->value) memcpy(io->value, sk_plan_output(a->plan, a->net.value), (size_t)io->rows * sizeof *io->value);
+}
+
+void sk_inference_value(sk_inference *self, const float *obs, int64_t rows, float *ret_value) {
+    for (int64_t at = 0; at < rows; at += self->max_rows) {
+        int n = rows - at < self->max_rows ? (int)(rows - at) : self->max_rows;
+        sk_plan_bind_host(self->look.plan, self->look.obs, obs + at * self->spaces.obs_dim);
+        sk_plan_forward(self->look.plan, n);
+        memcpy(ret_value + at, sk_plan_output(self->look.plan, self->look.net.value), (size_t)n * sizeof *ret_value);
+    }
+}

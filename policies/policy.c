@@ -1,0 +1,150 @@
+#include "policies/policy.h"
+
+#include "nn/graph.h"
+#include "policies/net.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct sk_policy {
+    sk_policy_spaces spaces;
+    sk_model_config  model;
+    sk_obs_filter    filter;
+    sk_graph        *graph; /* the network alone: names and places of the parameters */
+    float           *params;
+    sk_normalizer    normalizer;
+    int64_t          version;
+};
+
+sk_status sk_policy_spaces_of(const sk_env_spec *spec, const char *env_name, sk_policy_spaces *ret_spaces,
+                              sk_error *reterr) {
+    sk_policy_spaces s = {.mask_size = spec->mask_size};
+    int              n_box = 0;
+    snprintf(s.env_name, sizeof s.env_name, "%s", env_name);
+    for (int i = 0; i < spec->n_obs; i++) {
+        int size = 1;
+        for (int d = 0; d < spec->obs[i].n_dims; d++) size *= spec->obs[i].shape[d];
+        s.obs_dim += size;
+    }
+    for (int i = 0; i < spec->n_action; i++) {
+        const sk_env_action_part *part = &spec->action[i];
+        if (part->kind == SK_ENV_DISCRETE) {
+            s.part_n[s.n_parts] = part->n;
+            s.part_start[s.n_parts++] = part->start;
+        } else {
+            n_box += part->n;
+        }
+    }
+    if (s.n_parts > 0 && n_box > 0)
+        return SK_FAIL(reterr, SK_EUNSUPPORTED,
+                       "environment \"%s\" has %d discrete and %d box actions at once; a policy acts in one kind",
+                       env_name, s.n_parts, n_box);
+    s.action_slots = s.n_parts > 0 ? s.n_parts : n_box;
+    *ret_spaces = s;
+    return SK_OK;
+}
+
+sk_status sk_policy_spaces_same(const sk_policy_spaces *policy, const sk_policy_spaces *env, sk_error *reterr) {
+    const struct {
+        const char *what;
+        int         policy, env;
+    } pairs[] = {{"observation size", policy->obs_dim, env->obs_dim},
+                 {"number of action slots", policy->action_slots, env->action_slots},
+                 {"number of discrete actions", policy->n_parts, env->n_parts},
+                 {"action mask size", policy->mask_size, env->mask_size}};
+    for (int i = 0; i < SK_COUNT(pairs); i++)
+        if (pairs[i].policy != pairs[i].env)
+            return SK_FAIL(reterr, SK_EINVAL, "the policy (made for \"%s\") does not fit \"%s\": %s is %d, wanted %d",
+                           policy->env_name, env->env_name, pairs[i].what, pairs[i].policy, pairs[i].env);
+    for (int i = 0; i < policy->n_parts; i++)
+        if (policy->part_n[i] != env->part_n[i])
+            return SK_FAIL(reterr, SK_EINVAL,
+                           "the policy (made for \"%s\") does not fit \"%s\": action %d has %d choices, wanted %d",
+                           policy->env_name, env->env_name, i, policy->part_n[i], env->part_n[i]);
+    return SK_OK;
+}
+
+/* Everything but the values of the parameters. */
+static sk_status create_empty(const sk_policy_spaces *spaces, const sk_model_config *model, sk_obs_filter filter,
+                              sk_policy **ret_policy, sk_error *reterr) {
+    sk_status  status = SK_OK;
+    sk_policy *self = calloc(1, sizeof *self);
+    if (!self) return SK_FAIL(reterr, SK_ENOMEM, "policy: no memory");
+    self->spaces = *spaces;
+    self->model = *model;
+    self->filter = filter;
+    sk_net net;
+    SK_TRY_GOTO(sk_graph_create(&self->graph, reterr));
+    sk_net_build(self->graph, spaces, model, filter, sk_graph_input(self->graph, "obs", spaces->obs_dim), &net);
+    SK_TRY_GOTO(sk_graph_finish(self->graph, reterr));
+    SK_TRY_GOTO(sk_normalizer_init(&self->normalizer, spaces->obs_dim, reterr));
+    size_t bytes = (sk_graph_param_floats(self->graph) * sizeof(float) + 63) / 64 * 64;
+    self->params = aligned_alloc(64, bytes);
+    if (!self->params) {
+        status = SK_FAIL(reterr, SK_ENOMEM, "policy: no memory for %zu bytes of parameters", bytes);
+        goto fail;
+    }
+    memset(self->params, 0, bytes);
+    *ret_policy = self;
+    return SK_OK;
+fail:
+    sk_policy_destroy(&self);
+    return status;
+}
+
+sk_status sk_policy_create(const sk_policy_spaces *spaces, const sk_model_config *model, sk_obs_filter filter,
+                           uint64_t seed, sk_policy **ret_policy, sk_error *reterr) {
+    sk_policy *self = NULL;
+    SK_TRY(create_empty(spaces, model, filter, &self, reterr));
+    sk_status status = sk_net_init_params(self->graph, model, seed, self->params, reterr);
+    if (status != SK_OK) {
+        sk_policy_destroy(&self);
+        return status;
+    }
+    *ret_policy = self;
+    return SK_OK;
+}
+
+void sk_policy_destroy(sk_policy **self_p) {
+    if (!self_p || !*self_p) return;
+    sk_graph_destroy(&(*self_p)->graph);
+    sk_normalizer_deinit(&(*self_p)->normalizer);
+    free((*self_p)->params);
+    free(*self_p);
+    *self_p = NULL;
+}
+
+const sk_policy_spaces *sk_policy_spaces_get(const sk_policy *self) { return &self->spaces; }
+const sk_model_config  *sk_policy_model(const sk_policy *self) { return &self->model; }
+sk_obs_filter           sk_policy_filter(const sk_policy *self) { return self->filter; }
+float                  *sk_policy_params(sk_policy *self) { return self->params; }
+const float            *sk_policy_params_const(const sk_policy *self) { return self->params; }
+size_t                  sk_policy_n_floats(const sk_policy *self) { return sk_graph_param_floats(self->graph); }
+sk_normalizer          *sk_policy_normalizer(sk_policy *self) { return &self->normalizer; }
+const sk_normalizer    *sk_policy_normalizer_const(const sk_policy *self) { return &self->normalizer; }
+int64_t                 sk_policy_version(const sk_policy *self) { return self->version; }
+void                    sk_policy_set_version(sk_policy *self, int64_t version) { self->version = version; }
+
+int sk_policy_same_network(const sk_policy *a, const sk_policy *b) {
+    int n = sk_graph_n_nodes(a->graph), same = n == sk_graph_n_nodes(b->graph) && a->filter == b->filter &&
+                                               a->model.fcnet_activation == b->model.fcnet_activation;
+    for (sk_tensor t = 0; same && t < n; t++) {
+        const sk_node *x = sk_graph_node(a->graph, t), *y = sk_graph_node(b->graph, t);
+        same = x->op == y->op && x->rows == y->rows && x->cols == y->cols && strcmp(x->name, y->name) == 0;
+    }
+    return same;
+}
+
+size_t sk_policy_n_params(const sk_policy *self) {
+    size_t n = 0;
+    for (sk_tensor t = 0; t < sk_graph_n_nodes(self->graph); t++) {
+        const sk_node *node = sk_graph_node(self->graph, t);
+        if (node->op == SK_OP_PARAM) n += (size_t)node->rows * (size_t)node->cols;
+    }
+    return n;
+}
+
+void sk_policy_sha256(const sk_policy *self, char ret_hex[65]) {
+    sk_sha256_hex(self->params, sk_policy_n_floats(self) * sizeof *self->params, ret_hex);
+}

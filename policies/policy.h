@@ -1,0 +1,68 @@
+/* policy: everything it takes to act: spaces, network, parameters and the observation normaliser, in memory and in
+ * one versioned, checksummed, code-free file (kind SK_PACK_POLICY; docs/formats.md).
+ *
+ * Parameters are one contiguous float buffer (64-byte aligned, rows padded as nn/graph.h says); a version number goes
+ * up with every training iteration.
+ * Shapes: O obs_dim, S action_slots, K mask_size.
+ * Threads: one owner; const functions may be shared. */
+#ifndef SK_POLICIES_POLICY_H
+#define SK_POLICIES_POLICY_H
+#include "core/base/pack.h"
+#include "core/base/status.h"
+#include "policies/model.h"
+#include "policies/normalizer.h"
+#include "skiff/env.h"
+#include <stdint.h>
+
+enum { SK_POLICY_FILE_VERSION = 1, SK_POLICY_PARTS_MAX = SK_ENV_FIELDS_MAX };
+
+/* The spaces a policy was made for, without pointers. */
+typedef struct sk_policy_spaces {
+    char env_name[SK_ENV_NAME_MAX];
+    int  obs_dim;
+    int  action_slots;
+    int  mask_size;                       /* 0 or the sum of part_n                       */
+    int  n_parts;                         /* discrete parts; 0 = box actions              */
+    int  part_n[SK_POLICY_PARTS_MAX];     /* choices                                      */
+    int  part_start[SK_POLICY_PARTS_MAX]; /* the environment's number of choice 0         */
+} sk_policy_spaces;
+
+typedef struct sk_policy sk_policy;
+
+/* Spaces of an environment. SK_EUNSUPPORTED: discrete and box parts mixed in one action. */
+SK_NODISCARD sk_status sk_policy_spaces_of(const sk_env_spec *spec, const char *env_name, sk_policy_spaces *ret_spaces,
+                                           sk_error *reterr);
+/* SK_EINVAL names the first difference. */
+SK_NODISCARD sk_status sk_policy_spaces_same(const sk_policy_spaces *policy, const sk_policy_spaces *env,
+                                             sk_error *reterr);
+
+/* A policy with fresh parameters (orthogonal; gain sqrt 2 hidden, 0.01 policy head, 1 value head). Caller destroys. */
+SK_NODISCARD sk_status sk_policy_create(const sk_policy_spaces *spaces, const sk_model_config *model,
+                                        sk_obs_filter filter, uint64_t seed, sk_policy **ret_policy, sk_error *reterr);
+void sk_policy_destroy(sk_policy **self_p);
+
+const sk_policy_spaces *sk_policy_spaces_get(const sk_policy *self);
+const sk_model_config  *sk_policy_model(const sk_policy *self);
+sk_obs_filter           sk_policy_filter(const sk_policy *self);
+float  *sk_policy_params(sk_policy *self);              /* (n_floats), borrowed until destroy */
+const float *sk_policy_params_const(const sk_policy *self);
+size_t  sk_policy_n_floats(const sk_policy *self);      /* padding included                   */
+size_t  sk_policy_n_params(const sk_policy *self);      /* trained numbers, padding excluded  */
+sk_normalizer *sk_policy_normalizer(sk_policy *self);   /* (O); used if filter is MEAN_STD    */
+const sk_normalizer *sk_policy_normalizer_const(const sk_policy *self);
+/* Same layers, activations, filter and places of all parameters? */
+int     sk_policy_same_network(const sk_policy *a, const sk_policy *b);
+int64_t sk_policy_version(const sk_policy *self);
+void    sk_policy_set_version(sk_policy *self, int64_t version);
+/* SHA-256 of the parameter buffer as hex. */
+void    sk_policy_sha256(const sk_policy *self, char ret_hex[65]);
+
+/* Write to / read from an open container, or a file of its own. Load checks every size against the network the file
+ * describes. SK_EIO, SK_ECORRUPT, SK_EVERSION. */
+SK_NODISCARD sk_status sk_policy_pack(const sk_policy *self, sk_pack_writer *writer, sk_error *reterr);
+SK_NODISCARD sk_status sk_policy_unpack(const sk_pack *pack, sk_policy **ret_policy, sk_error *reterr);
+SK_NODISCARD sk_status sk_policy_save(const sk_policy *self, const char *path, sk_error *reterr);
+/* `path`: a policy file, or a checkpoint folder (its policy.skiff), or a run folder (its best, else its newest). */
+SK_NODISCARD sk_status sk_policy_load(const char *path, sk_policy **ret_policy, sk_error *reterr);
+
+#endif

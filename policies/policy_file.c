@@ -1,0 +1,213 @@
+/* policy_file: a policy as a file (docs/formats.md): JSON describes spaces, model and parameters; sections hold
+ * "params" (the flat float buffer) and "normalizer" (mean and m2, doubles). */
+#include "policies/policy.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char *const activation_names[] = {"tanh", "relu", "elu", "gelu", "silu", "sigmoid", "linear"};
+static const char *const filter_names[] = {"NoFilter", "MeanStdFilter"};
+
+static json_t *int_array(const int *v, int n) {
+    json_t *array = json_array();
+    for (int i = 0; array && i < n; i++)
+        if (json_array_append_new(array, json_integer(v[i]))) {
+            json_decref(array);
+            return NULL;
+        }
+    return array;
+}
+
+static json_t *spaces_json(const sk_policy_spaces *s) {
+    return json_pack("{s:s, s:i, s:i, s:i, s:o, s:o}", "env", s->env_name, "obs_dim", s->obs_dim, "action_slots",
+                     s->action_slots, "mask_size", s->mask_size, "discrete_n", int_array(s->part_n, s->n_parts),
+                     "discrete_start", int_array(s->part_start, s->n_parts));
+}
+
+static json_t *model_json(const sk_model_config *m) {
+    int hiddens[SK_LIST_MAX];
+    for (int i = 0; i < m->fcnet_hiddens.n; i++) hiddens[i] = (int)m->fcnet_hiddens.v[i];
+    return json_pack("{s:o, s:s, s:b, s:b, s:b}", "fcnet_hiddens", int_array(hiddens, m->fcnet_hiddens.n),
+                     "fcnet_activation", activation_names[m->fcnet_activation], "vf_share_layers", m->vf_share_layers,
+                     "free_log_std", m->free_log_std, "layer_norm", m->layer_norm);
+}
+
+sk_status sk_policy_pack(const sk_policy *self, sk_pack_writer *writer, sk_error *reterr) {
+    const sk_normalizer *norm = sk_policy_normalizer_const(self);
+    json_t *policy = json_pack("{s:o, s:o, s:s, s:f, s:I}", "spaces", spaces_json(sk_policy_spaces_get(self)), "model",
+                               model_json(sk_policy_model(self)), "observation_filter",
+                               filter_names[sk_policy_filter(self)], "normalizer_count", norm->count, "version",
+                               (json_int_t)sk_policy_version(self));
+    if (!policy || json_object_set_new(sk_pack_writer_json(writer), "policy", policy))
+        return SK_FAIL(reterr, SK_ENOMEM, "policy: no memory for its description");
+    SK_TRY(sk_pack_writer_add(writer, "params", sk_policy_params_const(self),
+                              sk_policy_n_floats(self) * sizeof(float), reterr));
+    return sk_pack_writer_add(writer, "normalizer", norm->mean, (size_t)norm->n * 2 * sizeof(double), reterr);
+}
+
+static int name_index(const char *name, const char *const *names, int n) {
+    for (int i = 0; i < n; i++)
+        if (strcmp(name, names[i]) == 0) return i;
+    return -1;
+}
+
+static sk_status read_ints(const json_t *array, int *out, int max, int low, int high, const char *what, int *ret_n,
+                           sk_error *reterr) {
+    size_t n = json_array_size(array);
+    if (!json_is_array(array) || n > (size_t)max)
+        return SK_FAIL(reterr, SK_ECORRUPT, "policy file: %s must be a list of at most %d", what, max);
+    for (size_t i = 0; i < n; i++) {
+        json_t *item = json_array_get(array, i);
+        if (!json_is_integer(item) || json_integer_value(item) < low || json_integer_value(item) > high)
+            return SK_FAIL(reterr, SK_ECORRUPT, "policy file: %s[%zu] must be an integer in [%d, %d]", what, i, low,
+                           high);
+        out[i] = (int)json_integer_value(item);
+    }
+    *ret_n = (int)n;
+    return SK_OK;
+}
+
+enum { SIZE_LIMIT = 1 << 20 };
+
+static sk_status read_spaces(json_t *json, sk_policy_spaces *s, sk_error *reterr) {
+    const char  *env = NULL;
+    json_t      *n = NULL, *start = NULL;
+    json_error_t why;
+    int          n_start = 0;
+    *s = (sk_policy_spaces){0};
+    if (json_unpack_ex(json, &why, 0, "{s:s, s:i, s:i, s:i, s:o, s:o}", "env", &env, "obs_dim", &s->obs_dim,
+                       "action_slots", &s->action_slots, "mask_size", &s->mask_size, "discrete_n", &n,
+                       "discrete_start", &start))
+        return SK_FAIL(reterr, SK_ECORRUPT, "policy file: spaces: %s", why.text);
+    snprintf(s->env_name, sizeof s->env_name, "%s", env);
+    SK_TRY(read_ints(n, s->part_n, SK_POLICY_PARTS_MAX, 1, 4096, "discrete_n", &s->n_parts, reterr));
+    SK_TRY(read_ints(start, s->part_start, SK_POLICY_PARTS_MAX, -SIZE_LIMIT, SIZE_LIMIT, "discrete_start", &n_start,
+                     reterr));
+    int choices = 0;
+    for (int i = 0; i < s->n_parts; i++) choices += s->part_n[i];
+    if (s->obs_dim < 1 || s->obs_dim > SIZE_LIMIT || s->action_slots < 1 || s->action_slots > 4096 ||
+        n_start != s->n_parts || (s->n_parts > 0 && s->action_slots != s->n_parts) ||
+        (s->mask_size != 0 && s->mask_size != choices))
+        return SK_FAIL(reterr, SK_ECORRUPT, "policy file: the spaces contradict each other");
+    return SK_OK;
+}
+
+static sk_status read_model(json_t *json, sk_model_config *m, sk_error *reterr) {
+    json_t      *hiddens = NULL;
+    const char  *activation = NULL;
+    int          share = 0, free_log_std = 0, layer_norm = 0, widths[SK_LIST_MAX], n = 0;
+    json_error_t why;
+    *m = (sk_model_config){0};
+    if (json_unpack_ex(json, &why, 0, "{s:o, s:s, s:b, s:b, s:b}", "fcnet_hiddens", &hiddens, "fcnet_activation",
+                       &activation, "vf_share_layers", &share, "free_log_std", &free_log_std, "layer_norm",
+                       &layer_norm))
+        return SK_FAIL(reterr, SK_ECORRUPT, "policy file: model: %s", why.text);
+    SK_TRY(read_ints(hiddens, widths, SK_LIST_MAX, 1, 1 << 16, "fcnet_hiddens", &n, reterr));
+    m->fcnet_hiddens.n = n;
+    for (int i = 0; i < n; i++) m->fcnet_hiddens.v[i] = widths[i];
+    m->fcnet_activation = name_index(activation, activation_names, SK_COUNT(activation_names));
+    if (m->fcnet_activation < 0)
+        return SK_FAIL(reterr, SK_ECORRUPT, "policy file: unknown activation \"%.40s\"", activation);
+    m->vf_share_layers = share;
+    m->free_log_std = free_log_std;
+    m->layer_norm = layer_norm;
+    return SK_OK;
+}
+
+/* Parameters and statistics into a policy whose sizes are known now. */
+static sk_status read_values(const sk_pack *pack, sk_policy *policy, double count, sk_error *reterr) {
+    const void    *bytes = NULL;
+    sk_normalizer *norm = sk_policy_normalizer(policy);
+    size_t         size = sk_policy_n_floats(policy) * sizeof(float);
+    SK_TRY(sk_pack_section(pack, "params", size, &bytes, NULL, reterr));
+    memcpy(sk_policy_params(policy), bytes, size);
+    size = (size_t)norm->n * 2 * sizeof(double);
+    SK_TRY(sk_pack_section(pack, "normalizer", size, &bytes, NULL, reterr));
+    memcpy(norm->mean, bytes, size);
+    norm->count = count;
+    return SK_OK;
+}
+
+sk_status sk_policy_unpack(const sk_pack *pack, sk_policy **ret_policy, sk_error *reterr) {
+    json_t          *json = json_object_get(sk_pack_json(pack), "policy"), *spaces_at = NULL, *model_at = NULL;
+    const char      *filter_name = NULL;
+    double           count = 0.0;
+    json_int_t       version = 0;
+    json_error_t     why;
+    sk_policy_spaces spaces;
+    sk_model_config  model;
+    if (!json || json_unpack_ex(json, &why, 0, "{s:o, s:o, s:s, s:F, s:I}", "spaces", &spaces_at, "model", &model_at,
+                                "observation_filter", &filter_name, "normalizer_count", &count, "version", &version))
+        return SK_FAIL(reterr, SK_ECORRUPT, "policy file: %s", json ? why.text : "it describes no policy");
+    SK_TRY(read_spaces(spaces_at, &spaces, reterr));
+    SK_TRY(read_model(model_at, &model, reterr));
+    int filter = name_index(filter_name, filter_names, SK_COUNT(filter_names));
+    if (filter < 0 || !(count >= 0.0) || version < 0)
+        return SK_FAIL(reterr, SK_ECORRUPT, "policy file: observation_filter, count or version make no sense");
+    sk_policy *policy = NULL;
+    SK_TRY(sk_policy_create(&spaces, &model, (sk_obs_filter)filter, 0, &policy, reterr));
+    sk_policy_set_version(policy, version);
+    sk_status status = read_values(pack, policy, count, reterr);
+    if (status != SK_OK) {
+        sk_policy_destroy(&policy);
+        return status;
+    }
+    *ret_policy = policy;
+    return SK_OK;
+}
+
+sk_status sk_policy_save(const sk_policy *self, const char *path, sk_error *reterr) {
+    SK_AUTO(sk_pack_writer) writer = NULL;
+    SK_TRY(sk_pack_writer_create(SK_PACK_POLICY, SK_POLICY_FILE_VERSION, &writer, reterr));
+    SK_TRY(sk_policy_pack(self, writer, reterr));
+    return sk_pack_writer_save(writer, path, reterr);
+}
+
+static int is_file(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* The newest of checkpoints/<env steps>/, -1 if there is none. */
+static long long newest_checkpoint(const char *run_dir) {
+    char      path[4096];
+    long long newest = -1;
+    int       n = snprintf(path, sizeof path, "%s/checkpoints", run_dir);
+    DIR      *dir = n > 0 && (size_t)n < sizeof path ? opendir(path) : NULL;
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        char     *end = NULL;
+        long long steps = strtoll(e->d_name, &end, 10);
+        if (end != e->d_name && *end == '\0' && steps > newest) newest = steps;
+    }
+    if (dir) closedir(dir);
+    return newest;
+}
+
+/* A folder stands for the policy in it: a checkpoint's, else a run's best, else a run's newest. */
+static sk_status find_file(const char *path, char *ret_path, size_t size, sk_error *reterr) {
+    struct stat st;
+    int         n = snprintf(ret_path, size, "%s", path);
+    if (n < 0 || (size_t)n + 64 > size) return SK_FAIL(reterr, SK_EINVAL, "the path is too long: %.100s...", path);
+    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return SK_OK;
+    snprintf(ret_path, size, "%s/policy.skiff", path);
+    if (is_file(ret_path)) return SK_OK;
+    snprintf(ret_path, size, "%s/checkpoints/best/policy.skiff", path);
+    if (is_file(ret_path)) return SK_OK;
+    snprintf(ret_path, size, "%s/checkpoints/%lld/policy.skiff", path, newest_checkpoint(path));
+    if (is_file(ret_path)) return SK_OK;
+    return SK_FAIL(reterr, SK_ENOTFOUND, "\"%s\" holds no policy: neither policy.skiff nor checkpoints/*/policy.skiff",
+                   path);
+}
+
+sk_status sk_policy_load(const char *path, sk_policy **ret_policy, sk_error *reterr) {
+    char file[4096];
+    SK_AUTO(sk_pack) pack = NULL;
+    SK_TRY(find_file(path, file, sizeof file, reterr));
+    SK_TRY(sk_pack_load(file, SK_PACK_POLICY, SK_POLICY_FILE_VERSION, &pack, reterr));
+    sk_status status = sk_policy_unpack(pack, ret_policy, reterr);
+    if (status != SK_OK) sk_error_prefix(reterr, "%s", file);
+    return status;
+}

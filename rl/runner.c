@@ -1,0 +1,312 @@
+#include "rl/runner.h"
+
+#include "core/base/clock.h"
+#include "nn/plan.h"
+#include "policies/inference.h"
+#include "rl/runner_arg.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { TIMED_EVERY = 8 }; /* steps of which one is timed: the clock costs as much as a small environment */
+
+typedef struct runner {
+    sk_runner_arg arg;
+    sk_env       *env;
+    sk_vec       *vec;
+    sk_device    *device;
+    sk_inference *inference;
+    sk_block     *batch_block, *weights_block;
+    sk_batch      batch;
+    sk_weights    weights;
+    int           first_row, n_rows; /* its rows of the block                           */
+    int           n_agents;
+    int           fresh;             /* 1: obs[0] is the next observation, else obs[T]  */
+    int           adds_start;        /* 1: some discrete action does not count from 0   */
+    uint8_t      *mask;              /* (n_rows x K) what the vec writes                */
+    sk_env_slot  *env_action;        /* (n_rows x S) with `start` added                 */
+    float        *final_obs;         /* (n_rows x O)                                    */
+    float        *cut_obs, *cut_value; /* truncated rows' final observations and values */
+    int          *cut_row;
+} runner;
+
+size_t sk_weights_bytes(size_t n_floats, int obs_dim) {
+    size_t params = (n_floats + 15) / 16 * 16, obs = ((size_t)obs_dim + 15) / 16 * 16;
+    return (params + 2 * obs + 16) * sizeof(float);
+}
+
+void sk_weights_map(void *memory, size_t n_floats, int obs_dim, sk_weights *ret_weights) {
+    ret_weights->params = memory;
+    ret_weights->obs_mean = ret_weights->params + (n_floats + 15) / 16 * 16;
+    ret_weights->obs_inv_std = ret_weights->obs_mean + ((size_t)obs_dim + 15) / 16 * 16;
+}
+
+static void runner_destroy(void *self) {
+    runner *r = self;
+    if (!r) return;
+    sk_inference_destroy(&r->inference);
+    sk_device_destroy(&r->device);
+    sk_vec_destroy(&r->vec);
+    sk_env_destroy(&r->env);
+    sk_block_destroy(&r->batch_block);
+    sk_block_destroy(&r->weights_block);
+    free(r->mask);
+    free(r->env_action);
+    free(r->final_obs);
+    free(r->cut_obs);
+    free(r->cut_value);
+    free(r->cut_row);
+    free(r);
+}
+
+static sk_status alloc_scratch(runner *r, sk_error *reterr) {
+    size_t n = (size_t)r->n_rows, obs = n * (size_t)r->arg.shape.obs_dim;
+    r->mask = calloc(n, (size_t)r->arg.shape.mask_size + 1);
+    r->env_action = calloc(n * (size_t)r->arg.shape.action_slots, sizeof *r->env_action);
+    r->final_obs = calloc(obs, sizeof *r->final_obs);
+    r->cut_obs = calloc(obs, sizeof *r->cut_obs);
+    r->cut_value = calloc(n, sizeof *r->cut_value);
+    r->cut_row = calloc(n, sizeof *r->cut_row);
+    if (!r->mask || !r->env_action || !r->final_obs || !r->cut_obs || !r->cut_value || !r->cut_row)
+        return SK_FAIL(reterr, SK_ENOMEM, "no memory for %zu rows", n);
+    return SK_OK;
+}
+
+static sk_status open_blocks(runner *r, sk_error *reterr) {
+    const sk_runner_arg *a = &r->arg;
+    if (a->batch_ref.size_bytes != sk_batch_bytes(&a->shape) || a->n_floats < 0 ||
+        a->weights_ref.size_bytes != sk_weights_bytes((size_t)a->n_floats, a->shape.obs_dim))
+        return SK_FAIL(reterr, SK_EVERSION, "the experience or weights block has another layout than this program's");
+    SK_TRY(sk_block_open(&a->batch_ref, &r->batch_block, reterr));
+    SK_TRY(sk_block_open(&a->weights_ref, &r->weights_block, reterr));
+    sk_batch_map(&a->shape, sk_block_data(r->batch_block), &r->batch);
+    sk_weights_map(sk_block_data(r->weights_block), (size_t)a->n_floats, a->shape.obs_dim, &r->weights);
+    return SK_OK;
+}
+
+static sk_status open_env(runner *r, const char *env_text, sk_error *reterr) {
+    const sk_runner_arg *a = &r->arg;
+    SK_TRY(sk__env_text_open(env_text, (size_t)a->env_text_bytes, &r->env, reterr));
+    r->n_agents = sk_env_info_get(r->env)->n_agents;
+    r->n_rows = a->n_envs * r->n_agents;
+    r->first_row = (int)a->first_env * r->n_agents;
+    if (r->n_rows < 1 || r->first_row < 0 || r->first_row + r->n_rows > a->shape.n_rows || a->runner < 0 ||
+        a->runner >= a->shape.n_fragments)
+        return SK_FAIL(reterr, SK_EINVAL, "rows %d to %d do not lie in a block of %d rows", r->first_row,
+                       r->first_row + r->n_rows, a->shape.n_rows);
+    sk_vec_params params = {.env = r->env, .n_envs = a->n_envs, .first_env = a->first_env, .n_total = a->n_total_envs,
+                            .seed = a->seed, .seeding = SK_VEC_SEED_DERIVED,
+                            .on_invalid = (sk_on_invalid)a->on_invalid};
+    return sk_vec_create(&params, &r->vec, reterr);
+}
+
+/* Columns of step t at this runner's first row. */
+static float *obs_at(const runner *r, int t) {
+    return r->batch.obs + ((ptrdiff_t)t * r->arg.shape.n_rows + r->first_row) * r->arg.shape.obs_dim;
+}
+static float *mask_at(const runner *r, int t) {
+    return r->batch.mask + ((ptrdiff_t)t * r->arg.shape.n_rows + r->first_row) * r->arg.shape.mask_size;
+}
+static ptrdiff_t row_at(const runner *r, int t) { return (ptrdiff_t)t * r->arg.shape.n_rows + r->first_row; }
+
+/* The network reads masks as floats. */
+static void publish_mask(const runner *r, int t) {
+    if (!r->arg.shape.mask_size) return;
+    float *to = mask_at(r, t);
+    for (int i = 0; i < r->n_rows * r->arg.shape.mask_size; i++) to[i] = (float)r->mask[i];
+}
+
+static sk_status runner_create(sk_bytes arg, void **ret_self, sk_error *reterr) {
+    sk_status status = SK_OK;
+    runner   *r = calloc(1, sizeof *r);
+    if (!r) return SK_FAIL(reterr, SK_ENOMEM, "runner: no memory");
+    if (arg.size < sizeof r->arg) {
+        status = SK_FAIL(reterr, SK_EVERSION, "runner: an argument of %zu bytes, wanted at least %zu", arg.size,
+                         sizeof r->arg);
+        goto fail;
+    }
+    memcpy(&r->arg, arg.data, sizeof r->arg);
+    if (arg.size - sizeof r->arg != r->arg.env_text_bytes || sk_batch_bytes(&r->arg.shape) == 0) {
+        status = SK_FAIL(reterr, SK_EVERSION, "runner: an argument that contradicts itself");
+        goto fail;
+    }
+    SK_TRY_GOTO(open_env(r, (const char *)arg.data + sizeof r->arg, reterr));
+    SK_TRY_GOTO(open_blocks(r, reterr));
+    SK_TRY_GOTO(alloc_scratch(r, reterr));
+    SK_TRY_GOTO(sk_device_create_cpu(1, &r->device, reterr));
+    sk_inference_params how = {.device = r->device, .spaces = &r->arg.spaces, .model = &r->arg.model,
+                               .filter = (sk_obs_filter)r->arg.filter, .params = r->weights.params,
+                               .n_floats = (size_t)r->arg.n_floats, .max_rows = r->n_rows};
+    SK_TRY_GOTO(sk_inference_create(&how, &r->inference, reterr));
+    for (int i = 0; i < r->arg.spaces.n_parts; i++) r->adds_start |= r->arg.spaces.part_start[i] != 0;
+    SK_TRY_GOTO(sk_vec_reset(r->vec, obs_at(r, 0), r->arg.shape.mask_size ? r->mask : NULL, reterr));
+    publish_mask(r, 0);
+    r->fresh = 1;
+    *ret_self = r;
+    return SK_OK;
+fail:
+    runner_destroy(r);
+    return status;
+}
+
+/* The environment's own numbering of choices. */
+static const sk_env_slot *env_actions(runner *r, const sk_env_slot *action) {
+    if (!r->adds_start) return action;
+    int slots = r->arg.shape.action_slots;
+    for (int i = 0; i < r->n_rows * slots; i++) r->env_action[i].i = action[i].i + r->arg.spaces.part_start[i % slots];
+    return r->env_action;
+}
+
+/* V(final observation) of the rows that were cut by the clock; 0 for all others. */
+static void value_cut_rows(runner *r, int t) {
+    const ptrdiff_t at = row_at(r, t);
+    const size_t    obs_dim = (size_t)r->arg.shape.obs_dim;
+    int             n = 0;
+    for (int i = 0; i < r->n_rows; i++) {
+        r->batch.final_value[at + i] = 0.0f;
+        if (!r->batch.truncated[at + i] || r->batch.terminated[at + i] || !r->batch.valid[at + i]) continue;
+        memcpy(r->cut_obs + (size_t)n * obs_dim, r->final_obs + (size_t)i * obs_dim, obs_dim * sizeof(float));
+        r->cut_row[n++] = i;
+    }
+    if (!n) return;
+    sk_inference_value(r->inference, r->cut_obs, n, r->cut_value);
+    for (int k = 0; k < n; k++) r->batch.final_value[at + r->cut_row[k]] = r->cut_value[k];
+}
+
+/* Note finished episodes; a dropped one takes its earlier steps in this block with it. */
+static void note_episodes(runner *r, int t, sk_fragment *head) {
+    int                 n = 0;
+    const sk_vec_event *event = sk_vec_events(r->vec, &n);
+    sk_batch_episode   *list = r->batch.episode + (ptrdiff_t)r->arg.shape.n_steps * r->first_row;
+    for (int i = 0; i < n; i++) {
+        list[head->n_episodes++] = (sk_batch_episode){.step = t, .row = r->first_row + event[i].row,
+                                                      .length = event[i].length, .valid = event[i].valid,
+                                                      .ret = event[i].ret};
+        for (int back = 1; !event[i].valid && back < event[i].length && back <= t; back++)
+            r->batch.valid[row_at(r, t - back) + event[i].row] = 0;
+    }
+}
+
+static sk_status sample_step(runner *r, const sk_sample_in *in, int t, sk_fragment *head, sk_error *reterr) {
+    const ptrdiff_t at = row_at(r, t);
+    const int       slots = r->arg.shape.action_slots, timed = t % TIMED_EVERY == 0;
+    sk_env_slot    *action = r->batch.action + at * slots;
+    double          t0 = timed ? sk_clock_now_s() : 0.0;
+    sk_inference_act(r->inference,
+                     &(sk_inference_io){.rows = r->n_rows, .obs = obs_at(r, t), .seed = r->arg.seed,
+                                        .mask = r->arg.shape.mask_size ? mask_at(r, t) : NULL,
+                                        .counter = (uint64_t)(in->first_step + t), .first_row = r->first_row,
+                                        .action = action, .logp = r->batch.logp + at, .value = r->batch.value + at});
+    double t1 = timed ? sk_clock_now_s() : 0.0;
+    SK_TRY(sk_vec_step_run(r->vec,
+                           &(sk_vec_step){.action = env_actions(r, action), .reward = r->batch.reward + at,
+                                          .terminated = r->batch.terminated + at, .truncated = r->batch.truncated + at,
+                                          .valid = r->batch.valid + at, .next_obs = obs_at(r, t + 1),
+                                          .next_mask = r->arg.shape.mask_size ? r->mask : NULL,
+                                          .final_obs = r->final_obs},
+                           reterr));
+    if (timed) {
+        head->inference_s += t1 - t0;
+        head->env_s += sk_clock_now_s() - t1;
+    }
+    publish_mask(r, t + 1);
+    value_cut_rows(r, t);
+    note_episodes(r, t, head);
+    if (r->batch.final_obs)
+        memcpy(r->batch.final_obs + at * r->arg.shape.obs_dim, r->final_obs,
+               (size_t)r->n_rows * (size_t)r->arg.shape.obs_dim * sizeof(float));
+    return SK_OK;
+}
+
+static sk_status sample(runner *r, sk_bytes bytes, sk_error *reterr) {
+    sk_sample_in in;
+    if (bytes.size != sizeof in) return SK_FAIL(reterr, SK_EVERSION, "sample: %zu bytes, wanted %zu", bytes.size, sizeof in);
+    memcpy(&in, bytes.data, sizeof in);
+    const int    n_steps = r->arg.shape.n_steps;
+    sk_fragment *head = &r->batch.fragment[r->arg.runner];
+    *head = (sk_fragment){.layout_hash = sk_batch_hash(&r->arg.shape), .policy_version = in.policy_version,
+                          .first_step = in.first_step, .env_seed = r->arg.seed, .runner = r->arg.runner,
+                          .first_row = r->first_row, .n_rows = r->n_rows};
+    sk_inference_set_normalizer(r->inference, r->weights.obs_mean, r->weights.obs_inv_std);
+    if (!r->fresh) {
+        memcpy(obs_at(r, 0), obs_at(r, n_steps), (size_t)r->n_rows * (size_t)r->arg.shape.obs_dim * sizeof(float));
+        publish_mask(r, 0);
+    }
+    r->fresh = 0;
+    for (int t = 0; t < n_steps; t++) SK_TRY(sample_step(r, &in, t, head, reterr));
+    sk_inference_value(r->inference, obs_at(r, n_steps), r->n_rows, r->batch.bootstrap + r->first_row);
+    double share = (double)n_steps / ((n_steps + TIMED_EVERY - 1) / TIMED_EVERY);
+    head->env_s *= share;
+    head->inference_s *= share;
+    return SK_OK;
+}
+
+/* Sizes of one environment's record: head, vec state, then observations and masks of its rows. */
+static size_t state_bytes(const runner *r) { return sk_vec_has_state(r->vec) ? sk_vec_env_state_size(r->vec) : 0; }
+static size_t record_bytes(const runner *r) {
+    size_t obs = (size_t)(r->n_agents * r->arg.shape.obs_dim) * sizeof(float);
+    size_t mask = (size_t)(r->n_agents * r->arg.shape.mask_size);
+    return (sizeof(sk_runner_env_head) + state_bytes(r) + obs + mask + 15) / 16 * 16;
+}
+
+static sk_status save(runner *r, sk_reply *out, sk_error *reterr) {
+    size_t size = record_bytes(r), vec_bytes = state_bytes(r);
+    size_t obs_bytes = (size_t)(r->n_agents * r->arg.shape.obs_dim) * sizeof(float);
+    size_t mask_bytes = (size_t)(r->n_agents * r->arg.shape.mask_size);
+    const float *obs = obs_at(r, r->fresh ? 0 : r->arg.shape.n_steps);
+    char        *record = calloc(1, size);
+    sk_status    status = record ? SK_OK : SK_FAIL(reterr, SK_ENOMEM, "no memory to save %zu bytes", size);
+    for (int e = 0; status == SK_OK && e < r->arg.n_envs; e++) {
+        sk_runner_env_head head = {.bytes = size, .env = r->arg.first_env + e, .has_state = vec_bytes > 0};
+        char              *at = record + sizeof head;
+        memcpy(record, &head, sizeof head);
+        if (vec_bytes) status = sk_vec_env_state_save(r->vec, e, at, reterr);
+        memcpy(at + vec_bytes, (const char *)obs + (size_t)e * obs_bytes, obs_bytes);
+        memcpy(at + vec_bytes + obs_bytes, r->mask + (size_t)e * mask_bytes, mask_bytes);
+        if (status == SK_OK) status = sk_reply_write(out, record, size, reterr);
+    }
+    free(record);
+    return status;
+}
+
+static sk_status load_one(runner *r, int e, const char *record, sk_error *reterr) {
+    sk_runner_env_head head;
+    size_t             size = record_bytes(r), vec_bytes = state_bytes(r);
+    size_t obs_bytes = (size_t)(r->n_agents * r->arg.shape.obs_dim) * sizeof(float);
+    size_t mask_bytes = (size_t)(r->n_agents * r->arg.shape.mask_size);
+    memcpy(&head, record, sizeof head);
+    if (head.bytes != size || head.env != r->arg.first_env + e || (head.has_state != 0) != (vec_bytes > 0))
+        return SK_FAIL(reterr, SK_ECORRUPT, "the saved state of environment %lld is not one of this environment",
+                       (long long)(r->arg.first_env + e));
+    if (!vec_bytes) return SK_OK; /* it starts anew */
+    const char *at = record + sizeof head;
+    SK_TRY(sk_vec_env_state_load(r->vec, e, at, reterr));
+    memcpy((char *)obs_at(r, 0) + (size_t)e * obs_bytes, at + vec_bytes, obs_bytes);
+    memcpy(r->mask + (size_t)e * mask_bytes, at + vec_bytes + obs_bytes, mask_bytes);
+    return SK_OK;
+}
+
+static sk_status load(runner *r, sk_bytes in, sk_error *reterr) {
+    size_t size = record_bytes(r);
+    if (in.size != size * (size_t)r->arg.n_envs)
+        return SK_FAIL(reterr, SK_ECORRUPT, "saved environment states of %zu bytes, wanted %zu", in.size,
+                       size * (size_t)r->arg.n_envs);
+    for (int e = 0; e < r->arg.n_envs; e++) SK_TRY(load_one(r, e, (const char *)in.data + (size_t)e * size, reterr));
+    r->fresh = 1;
+    publish_mask(r, 0);
+    return SK_OK;
+}
+
+static sk_status runner_call(void *self, int method, sk_bytes in, sk_reply *out, sk_error *reterr) {
+    switch ((sk_runner_method)method) {
+    case SK_RUNNER_SAMPLE: return sample(self, in, reterr);
+    case SK_RUNNER_SAVE: return save(self, out, reterr);
+    case SK_RUNNER_LOAD: return load(self, in, reterr);
+    }
+    return SK_FAIL(reterr, SK_EINVAL, "runner: no method %d", method);
+}
+
+static const char *const method_names[] = {"sample", "save", "load"};
+const sk_actor_class     sk_runner_class = {.name = "runner", .methods = method_names,
+                                            .n_methods = SK_COUNT(method_names), .create = runner_create,
+                                            .call = runner_call, .destroy = runner_destroy};

@@ -1,0 +1,265 @@
+#include "rl/stream.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/transport/block.h"
+#include "rl/runner.h"
+#include "rl/runner_arg.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { START_TIMEOUT_MS = 30000, STATE_TIMEOUT_MS = 60000 };
+
+struct sk_stream_source {
+    sk_source           base;
+    sk_stream_params    p;
+    sk_batch            batch;
+    sk_weights          weights;
+    sk_block           *batch_block, *weights_block;
+    int                 n_runners, n_agents, n_envs, timeout_ms;
+    sk_actor          **runners;   /* (n_runners)                                     */
+    sk_future         **futures;   /* (n_runners)                                     */
+    int                *first_env; /* (n_runners + 1)                                 */
+    int                *next_episode; /* (n_runners) cursor into each fragment's list */
+    int64_t             step;      /* global step index of the next t = 0             */
+};
+
+static sk_status stream_next(sk_source *base, const sk_batch **ret_batch, sk_error *reterr);
+static const sk_source_ops stream_ops = {stream_next};
+
+sk_source     *sk_stream_source_of(sk_stream_source *self) { return &self->base; }
+sk_batch_shape sk_stream_shape(const sk_stream_source *self) { return self->batch.shape; }
+
+static sk_batch_shape shape_of(const sk_stream_params *p, int n_runners) {
+    const sk_env_info *info = sk_env_info_get(p->env);
+    return (sk_batch_shape){.n_steps = (int32_t)p->config->env_runners.rollout_fragment_length,
+                            .n_rows = (int32_t)sk_train_config_n_envs(p->config) * info->n_agents,
+                            .obs_dim = info->obs_dim, .action_slots = info->action_slots,
+                            .mask_size = info->mask_size, .n_fragments = n_runners,
+                            .keep_final_obs = p->keep_final_obs};
+}
+
+static sk_status create_blocks(sk_stream_source *self, const sk_batch_shape *shape, sk_error *reterr) {
+    size_t bytes = sk_batch_bytes(shape), n_floats = sk_policy_n_floats(self->p.policy);
+    if (bytes == 0)
+        return SK_FAIL(reterr, SK_ECONFIG, "a batch of %d steps x %d rows x %d observation floats is too large",
+                       shape->n_steps, shape->n_rows, shape->obs_dim);
+    SK_TRY(sk_block_create(bytes, &self->batch_block, reterr));
+    SK_TRY(sk_block_create(sk_weights_bytes(n_floats, shape->obs_dim), &self->weights_block, reterr));
+    sk_batch_map(shape, sk_block_data(self->batch_block), &self->batch);
+    sk_weights_map(sk_block_data(self->weights_block), n_floats, shape->obs_dim, &self->weights);
+    return SK_OK;
+}
+
+/* Parameters and observation statistics as they are now; runners are idle while this is written. */
+static void publish_weights(sk_stream_source *self) {
+    memcpy(self->weights.params, sk_policy_params(self->p.policy), sk_policy_n_floats(self->p.policy) * sizeof(float));
+    sk_normalizer_constants(sk_policy_normalizer(self->p.policy), self->weights.obs_mean, self->weights.obs_inv_std);
+}
+
+static sk_status start_runner(sk_stream_source *self, int i, const char *env_text, sk_error *reterr) {
+    const sk_train_config *c = self->p.config;
+    size_t                 text_bytes = strlen(env_text), size = sizeof(sk_runner_arg) + text_bytes;
+    char                  *bytes = calloc(1, size), name[32];
+    if (!bytes) return SK_FAIL(reterr, SK_ENOMEM, "stream: no memory");
+    sk_runner_arg arg = {.batch_ref = sk_block_get_ref(self->batch_block),
+                         .weights_ref = sk_block_get_ref(self->weights_block), .shape = self->batch.shape,
+                         .spaces = *sk_policy_spaces_get(self->p.policy), .model = *sk_policy_model(self->p.policy),
+                         .filter = (int32_t)sk_policy_filter(self->p.policy), .on_invalid = c->env_runners.on_invalid,
+                         .runner = i, .n_envs = self->first_env[i + 1] - self->first_env[i],
+                         .first_env = self->first_env[i], .n_total_envs = self->n_envs, .seed = (uint64_t)c->seed,
+                         .n_floats = (int64_t)sk_policy_n_floats(self->p.policy), .env_text_bytes = text_bytes};
+    memcpy(bytes, &arg, sizeof arg);
+    memcpy(bytes + sizeof arg, env_text, text_bytes);
+    sk_placement place = c->env_runners.num_env_runners == 0                       ? SK_PLACE_INLINE
+                         : c->env_runners.placement == SK_RUNNER_PROCESS           ? SK_PLACE_PROCESS
+                                                                                   : SK_PLACE_THREAD;
+    snprintf(name, sizeof name, "runner-%d", i);
+    sk_status status = sk_actor_create(self->p.runtime, "runner", name, place, (sk_bytes){bytes, size},
+                                       START_TIMEOUT_MS, &self->runners[i], reterr);
+    free(bytes);
+    return status;
+}
+
+sk_status sk_stream_create(const sk_stream_params *p, sk_stream_source **ret_stream, sk_error *reterr) {
+    sk_status         status = SK_OK;
+    char             *env_text = NULL;
+    sk_stream_source *self = calloc(1, sizeof *self);
+    if (!self) return SK_FAIL(reterr, SK_ENOMEM, "stream: no memory");
+    self->base.ops = &stream_ops;
+    self->p = *p;
+    self->n_runners = p->config->env_runners.num_env_runners > 0 ? (int)p->config->env_runners.num_env_runners : 1;
+    self->n_agents = sk_env_info_get(p->env)->n_agents;
+    self->n_envs = (int)sk_train_config_n_envs(p->config);
+    self->timeout_ms = (int)(p->config->env_runners.sample_timeout_s * 1000.0);
+    size_t n = (size_t)self->n_runners;
+    self->runners = calloc(n, sizeof *self->runners);
+    self->futures = calloc(n, sizeof *self->futures);
+    self->first_env = calloc(n + 1, sizeof *self->first_env);
+    self->next_episode = calloc(n, sizeof *self->next_episode);
+    if (!self->runners || !self->futures || !self->first_env || !self->next_episode) {
+        status = SK_FAIL(reterr, SK_ENOMEM, "stream: no memory for %zu runners", n);
+        goto fail;
+    }
+    for (int i = 0; i <= self->n_runners; i++) self->first_env[i] = (int)((int64_t)i * self->n_envs / self->n_runners);
+    sk_batch_shape shape = shape_of(p, self->n_runners);
+    SK_TRY_GOTO(create_blocks(self, &shape, reterr));
+    publish_weights(self);
+    SK_TRY_GOTO(sk__env_text_encode(p->config, &env_text, reterr));
+    for (int i = 0; i < self->n_runners; i++) SK_TRY_GOTO(start_runner(self, i, env_text, reterr));
+    free(env_text);
+    *ret_stream = self;
+    return SK_OK;
+fail:
+    free(env_text);
+    sk_stream_destroy(&self);
+    return status;
+}
+
+void sk_stream_destroy(sk_stream_source **self_p) {
+    if (!self_p || !*self_p) return;
+    sk_stream_source *self = *self_p;
+    for (int i = 0; i < self->n_runners && self->futures; i++) sk_future_destroy(&self->futures[i]);
+    for (int i = 0; i < self->n_runners && self->runners; i++) sk_actor_destroy(&self->runners[i]);
+    sk_block_destroy(&self->batch_block);
+    sk_block_destroy(&self->weights_block);
+    free(self->runners);
+    free(self->futures);
+    free(self->first_env);
+    free(self->next_episode);
+    free(self);
+    *self_p = NULL;
+}
+
+sk_status sk_stream_check(sk_stream_source *self, sk_error *reterr) {
+    for (int i = 0; i < self->n_runners; i++) SK_TRY(sk_actor_check(self->runners[i], reterr));
+    return SK_OK;
+}
+
+/* Ask all, wait for all; the futures are gone afterwards. */
+static sk_status call_all(sk_stream_source *self, int method, sk_bytes in, sk_error *reterr) {
+    sk_status status = SK_OK;
+    for (int i = 0; i < self->n_runners && status == SK_OK; i++)
+        status = sk_actor_call(self->runners[i], method, in, &self->futures[i], reterr);
+    if (status == SK_OK) status = sk_future_wait_all(self->futures, self->n_runners, self->timeout_ms, reterr);
+    for (int i = 0; i < self->n_runners; i++) sk_future_destroy(&self->futures[i]);
+    return status;
+}
+
+/* The fragment whose next episode ended first (then the lowest row), or -1 when all lists are used up. */
+static int earliest_fragment(const sk_stream_source *self) {
+    int                     best = -1;
+    const sk_batch_episode *best_ep = NULL;
+    for (int f = 0; f < self->n_runners; f++) {
+        const sk_fragment *head = &self->batch.fragment[f];
+        if (self->next_episode[f] >= head->n_episodes) continue;
+        const sk_batch_episode *ep = self->batch.episode + (ptrdiff_t)self->batch.shape.n_steps * head->first_row +
+                                     self->next_episode[f];
+        if (!best_ep || ep->step < best_ep->step || (ep->step == best_ep->step && ep->row < best_ep->row)) {
+            best = f;
+            best_ep = ep;
+        }
+    }
+    return best;
+}
+
+/* Episodes of all fragments in the order they happened: by step, then by row. */
+static void merge_episodes(sk_stream_source *self) {
+    memset(self->next_episode, 0, (size_t)self->n_runners * sizeof *self->next_episode);
+    for (int f; (f = earliest_fragment(self)) >= 0;) {
+        const sk_batch_episode *ep = self->batch.episode +
+                                     (ptrdiff_t)self->batch.shape.n_steps * self->batch.fragment[f].first_row +
+                                     self->next_episode[f]++;
+        if (ep->valid) sk_episode_window_push(self->p.window, ep->ret, (double)ep->length);
+        else sk_metrics_add(self->p.metrics, SK_METRIC_EPISODES_DROPPED, 1.0);
+    }
+}
+
+static sk_status check_heads(const sk_stream_source *self, sk_error *reterr) {
+    uint64_t hash = sk_batch_hash(&self->batch.shape);
+    int64_t  version = sk_policy_version(self->p.policy);
+    for (int f = 0; f < self->n_runners; f++) {
+        const sk_fragment *head = &self->batch.fragment[f];
+        if (head->layout_hash != hash || head->policy_version != version || head->first_step != self->step)
+            return SK_FAIL(reterr, SK_ECORRUPT,
+                           "runner-%d wrote a fragment of policy %lld at step %lld, wanted policy %lld at step %lld", f,
+                           (long long)head->policy_version, (long long)head->first_step, (long long)version,
+                           (long long)self->step);
+    }
+    return SK_OK;
+}
+
+static sk_status stream_next(sk_source *base, const sk_batch **ret_batch, sk_error *reterr) {
+    sk_stream_source *self = (sk_stream_source *)base;
+    double            start_s = sk_clock_now_s(), env_s = 0.0, inference_s = 0.0;
+    publish_weights(self);
+    sk_sample_in in = {.policy_version = sk_policy_version(self->p.policy), .first_step = self->step};
+    SK_TRY(call_all(self, SK_RUNNER_SAMPLE, (sk_bytes){&in, sizeof in}, reterr));
+    SK_TRY(check_heads(self, reterr));
+    for (int f = 0; f < self->n_runners; f++) { /* the slowest runner is what the learner waited for */
+        const sk_fragment *head = &self->batch.fragment[f];
+        if (head->env_s + head->inference_s <= env_s + inference_s) continue;
+        env_s = head->env_s;
+        inference_s = head->inference_s;
+    }
+    merge_episodes(self);
+    double transport_s = sk_clock_now_s() - start_s - env_s - inference_s;
+    sk_metrics_add(self->p.metrics, SK_METRIC_TIME_ENV, env_s);
+    sk_metrics_add(self->p.metrics, SK_METRIC_TIME_INFERENCE, inference_s);
+    sk_metrics_add(self->p.metrics, SK_METRIC_TIME_TRANSPORT, transport_s > 0.0 ? transport_s : 0.0);
+    self->step += self->batch.shape.n_steps;
+    sk_metrics_add(self->p.metrics, SK_METRIC_ENV_STEPS, (double)self->batch.shape.n_steps * self->n_envs);
+    sk_episode_window_report(self->p.window, self->p.metrics);
+    *ret_batch = &self->batch;
+    return SK_OK;
+}
+
+sk_status sk_stream_save(sk_stream_source *self, void **ret_bytes, size_t *ret_size, int *ret_complete,
+                         sk_error *reterr) {
+    char  *all = NULL;
+    size_t size = 0;
+    *ret_complete = (sk_env_api_get(self->p.env)->caps & SK_ENV_CAP_STATE) != 0;
+    for (int i = 0; i < self->n_runners; i++) { /* in order of the runners, hence of the environments */
+        sk_future *future = NULL;
+        sk_bytes   part = {0};
+        SK_TRY(sk_actor_call(self->runners[i], SK_RUNNER_SAVE, (sk_bytes){0}, &future, reterr));
+        sk_status status = sk_future_wait(future, STATE_TIMEOUT_MS, &part, reterr);
+        char     *grown = status == SK_OK ? realloc(all, size + part.size + 1) : NULL;
+        if (status == SK_OK && !grown) status = SK_FAIL(reterr, SK_ENOMEM, "stream: no memory for the environments' state");
+        if (grown) {
+            all = grown;
+            if (part.size) memcpy(all + size, part.data, part.size);
+            size += part.size;
+        }
+        sk_future_destroy(&future);
+        if (status != SK_OK) {
+            free(all);
+            return status;
+        }
+    }
+    *ret_bytes = all;
+    *ret_size = size;
+    return SK_OK;
+}
+
+int64_t sk_stream_step(const sk_stream_source *self) { return self->step; }
+
+sk_status sk_stream_load(sk_stream_source *self, const void *bytes, size_t size, int64_t step, sk_error *reterr) {
+    self->step = step;
+    if (size % (size_t)self->n_envs != 0)
+        return SK_FAIL(reterr, SK_ECORRUPT, "the checkpoint's environment states (%zu bytes) are not of %d environments",
+                       size, self->n_envs);
+    size_t record = size / (size_t)self->n_envs;
+    for (int i = 0; i < self->n_runners; i++) {
+        sk_bytes part = {(const char *)bytes + (size_t)self->first_env[i] * record,
+                         (size_t)(self->first_env[i + 1] - self->first_env[i]) * record};
+        sk_future *future = NULL;
+        SK_TRY(sk_actor_call(self->runners[i], SK_RUNNER_LOAD, part, &future, reterr));
+        sk_status status = sk_future_wait(future, STATE_TIMEOUT_MS, NULL, reterr);
+        sk_future_destroy(&future);
+        SK_TRY(status);
+    }
+    return SK_OK;
+}

@@ -1,0 +1,89 @@
+#include "rl/train_setup.h"
+
+#include "rl/runner_arg.h"
+#include "rl/train.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALGORITHMS_MAX = 64, NAME_MAX_BYTES = 64 };
+
+static sk_status choose_algorithm(const sk_config *cfg, const sk_algorithm_api **ret, sk_error *reterr) {
+    char        name[NAME_MAX_BYTES];
+    const char *names[ALGORITHMS_MAX];
+    int         n = 0;
+    SK_TRY(sk_config_peek(cfg, "algorithm", "", name, sizeof name, reterr));
+    while (n < ALGORITHMS_MAX && sk_algorithm_at(n)) {
+        names[n] = sk_algorithm_at(n)->name;
+        n++;
+    }
+    *ret = name[0] ? sk_algorithm_find(name) : sk_algorithm_at(0); /* an absent key is reported by bind */
+    if (*ret) return SK_OK;
+    const char *near = sk_nearest_name(name, names, n);
+    return SK_FAIL(reterr, SK_ECONFIG, "%s: unknown algorithm \"%s\"%s%s%s", sk_config_mark(cfg, "algorithm"), name,
+                   near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+}
+
+static void parts_of(sk_train_setup *self, sk_config_part parts[2]) {
+    parts[0] = (sk_config_part){sk_train_config_keys, sk_train_config_n_keys, &self->config};
+    parts[1] = (sk_config_part){self->algorithm->keys, self->algorithm->n_keys, self->own};
+}
+
+sk_status sk_train_setup_init(sk_train_setup *self, sk_config *cfg, sk_error *reterr) {
+    sk_config_part parts[2];
+    *self = (sk_train_setup){0};
+    SK_TRY(choose_algorithm(cfg, &self->algorithm, reterr));
+    self->own = calloc(1, self->algorithm->config_size);
+    if (!self->own) return SK_FAIL(reterr, SK_ENOMEM, "train: no memory");
+    parts_of(self, parts);
+    SK_TRY(sk_config_bind(cfg, parts, 2, reterr));
+    SK_TRY(sk_train_config_check(&self->config, cfg, reterr));
+    SK_TRY(self->algorithm->check(self->own, &self->config, cfg, reterr));
+    sk_status status = sk_env_create_from(&self->config, &self->env, reterr);
+    if (status == SK_OK)
+        status = sk_policy_spaces_of(sk_env_spec_get(self->env), sk_env_info_get(self->env)->name, &self->spaces, reterr);
+    if (status != SK_OK) sk_error_prefix(reterr, "%s", sk_config_mark(cfg, "env.name"));
+    return status;
+}
+
+void sk_train_setup_deinit(sk_train_setup *self) {
+    sk_env_destroy(&self->env);
+    free(self->own);
+    *self = (sk_train_setup){0};
+}
+
+/* Numbers that follow from others, as comments behind the config. */
+static int derived_text(const sk_train_setup *s, char *text, size_t size) {
+    const sk_env_info *info = sk_env_info_get(s->env);
+    sk_policy         *policy = NULL;
+    size_t             n_params = 0;
+    if (sk_policy_create(&s->spaces, &s->config.model, (sk_obs_filter)s->config.env_runners.observation_filter, 0, &policy,
+                         NULL) == SK_OK)
+        n_params = sk_policy_n_params(policy);
+    sk_policy_destroy(&policy);
+    return snprintf(text, size,
+                    "# derived:\n#   environments: %lld\n#   env steps per iteration (train_batch_size): %lld\n"
+                    "#   observation: %d floats; action: %d %s\n#   time limit: %d steps\n#   parameters: %zu\n",
+                    (long long)sk_train_config_n_envs(&s->config), (long long)sk_train_config_batch_steps(&s->config),
+                    info->obs_dim, info->action_slots, info->n_discrete ? "discrete" : "box", info->max_episode_steps,
+                    n_params);
+}
+
+sk_status sk_train_resolve(sk_config *cfg, char **ret_text, sk_error *reterr) {
+    sk_train_setup setup;
+    char           derived[512], *yaml = NULL, *all = NULL;
+    sk_status      status = sk_train_setup_init(&setup, cfg, reterr);
+    if (status == SK_OK && ret_text) {
+        sk_config_part parts[2];
+        parts_of(&setup, parts);
+        status = sk_config_emit(parts, 2, &yaml, reterr);
+        derived_text(&setup, derived, sizeof derived);
+        if (status == SK_OK && asprintf(&all, "%s%s", yaml, derived) < 0)
+            status = SK_FAIL(reterr, SK_ENOMEM, "config: no memory");
+        else *ret_text = all;
+        free(yaml);
+    }
+    sk_train_setup_deinit(&setup);
+    return status;
+}
