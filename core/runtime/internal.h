@@ -30,6 +30,7 @@ typedef struct sk__table {
 } sk__table;
 SK_NODISCARD sk_status sk__table_put(sk__table *self, void *item, uint64_t *ret_id, sk_error *reterr);
 void                  *sk__table_get(const sk__table *self, uint64_t id); /* NULL: no such item */
+bool                   sk__table_had(const sk__table *self, uint64_t id); /* it is, or was, an item's */
 void                   sk__table_remove(sk__table *self, uint64_t id);
 void                   sk__table_deinit(sk__table *self);
 
@@ -40,8 +41,8 @@ struct sk_reply {
 };
 void sk__reply_deinit(sk_reply *self);
 
-/* How a worker process exits: told to stop, could not start, ended by SIGTERM (as a shell reports it). The first
- * and the last come after a BYE. */
+/* How a worker process exits: told to stop, could not start, ended by SIGTERM (as a shell reports it). The
+ * first and the last come after a BYE. */
 enum { SK__EXIT_STOPPED = 0, SK__EXIT_FAILED = 1, SK__EXIT_SIGTERM = 128 + 15 };
 
 /* A worker that is a thread of this process. */

@@ -113,6 +113,7 @@ static void drop(sk_runtime *self, const char *why) {
 static void handle(sk_runtime *self, uint64_t peer_id, const sk_frame *frame) {
     sk__peer *peer = sk__table_get(&self->peers, peer_id);
     if (!peer) {
+        if (sk__table_had(&self->peers, peer_id)) return; /* late words of a worker that was given up */
         drop(self, "its sender is not a worker of this runtime");
         return;
     }

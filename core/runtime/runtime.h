@@ -79,8 +79,8 @@ int  sk_actor_pid(const sk_actor *self);
 SK_NODISCARD sk_status sk_actor_check(sk_actor *self, sk_error *reterr);
 
 /* Start a call; calls of one actor run in the order they were made. `in` is copied (inline: runs now).
- * Fails only for a wrong method or size; all else, also that the actor is dead already, is told by waiting, so
- * it looks alike in every placement. Caller destroys the future. */
+ * Fails only for a wrong method or size; all else, also that the actor is dead already, is told by waiting,
+ * so it looks alike in every placement. Caller destroys the future. */
 SK_NODISCARD sk_status sk_actor_call(sk_actor *self, int method, sk_bytes in, sk_future **ret_future,
                                      sk_error *reterr);
 /* Wait for the answer. `*ret_out` (nullable) is borrowed until the future is destroyed. On SK_ETIMEOUT the

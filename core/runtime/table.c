@@ -36,6 +36,11 @@ void *sk__table_get(const sk__table *self, uint64_t id) {
     return slot ? slot->item : NULL;
 }
 
+bool sk__table_had(const sk__table *self, uint64_t id) {
+    uint64_t slot = id & UINT32_MAX;
+    return slot < (uint64_t)self->n_slots && id >> 32 != 0 && id >> 32 <= self->slots[slot].generation;
+}
+
 void sk__table_remove(sk__table *self, uint64_t id) {
     sk__slot *slot = find(self, id);
     if (slot) slot->item = NULL;

@@ -12,12 +12,16 @@
 
 #define FRAME_MAGIC   UINT32_C(0x46464b53) /* "SKFF", little-endian */
 #define FRAME_VERSION 1
-/* A sleeping thread takes some 30 us to wake up (virtual machines); looking that long first catches quick
+/* A sleeping thread takes 20 to 50 us to wake up (virtual machines); looking that long first catches quick
  * answers, and costs little when the answer is far away. */
-#define SPIN_NS       30000
-#define ROUTING_SIZE  9 /* 'W' + u64: ids that begin with zero belong to ZeroMQ */
-#define PAYLOAD_ALIGN 16
-#define LINGER_MS     1000
+#define SPIN_NS 30000
+/* Between two looks the core is offered to others. When one took it for this long, cores are scarce, and the
+ * next waits sleep at once: being woken is then faster than having one's turn again. */
+#define SPIN_CROWDED_NS 200000
+#define SPIN_SKIPS      100
+#define ROUTING_SIZE    9 /* 'W' + u64: ids that begin with zero belong to ZeroMQ */
+#define PAYLOAD_ALIGN   16
+#define LINGER_MS       1000
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "the wire is little-endian, and so are all targets");
@@ -63,7 +67,8 @@ struct sk_messenger {
 struct sk_socket {
     void *zmq;
     uint64_t own_id; /* of a dealer; 0: a router                                   */
-    int64_t spin_ns;
+    bool may_spin;
+    int n_spin_skips; /* waits that are still to sleep at once                      */
     zmq_msg_t msg;    /* the last one received; frames point into it                */
     uint8_t *scratch; /* an aligned copy where ZeroMQ's own memory is not aligned  */
     size_t scratch_size;
@@ -161,10 +166,9 @@ static sk_status set_int(void *zmq, int option, int value, sk_error *reterr) {
 }
 
 /* Spinning pays only where the other side can run meanwhile. */
-static int64_t choose_spin_ns(void) {
+static bool has_two_cores(void) {
     cpu_set_t cpus;
-    if (sched_getaffinity(0, sizeof cpus, &cpus) != 0) return 0;
-    return CPU_COUNT(&cpus) > 1 ? SPIN_NS : 0;
+    return sched_getaffinity(0, sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) > 1;
 }
 
 static sk_status open_socket(sk_messenger *messenger, int type, int linger_ms, sk_socket **ret_socket,
@@ -184,7 +188,7 @@ static sk_status open_socket(sk_messenger *messenger, int type, int linger_ms, s
         return SK_FAIL(reterr, SK_ENOMEM, "no memory for a socket");
     }
     self->zmq = zmq;
-    self->spin_ns = choose_spin_ns();
+    self->may_spin = has_two_cores();
     zmq_msg_init(&self->msg);
 
     /* No high-water marks: at one, a router would drop messages without a word. Calls in flight are bounded
@@ -354,19 +358,27 @@ sk_status sk_socket_recv(sk_socket *self, uint64_t *ret_peer, sk_frame *ret_fram
 
 /* Look for a message without sleeping, for a moment. */
 static bool spin(sk_socket *self) {
-    int64_t end_ns = sk_clock_now_ns() + self->spin_ns;
-    do {
+    if (self->n_spin_skips > 0) {
+        self->n_spin_skips--;
+        return false;
+    }
+    int64_t end_ns = sk_clock_now_ns() + SPIN_NS, now_ns = 0;
+    bool found = false;
+    while (!found && now_ns < end_ns) {
         int events = 0;
         size_t size = sizeof events;
+        sched_yield();
         if (zmq_getsockopt(self->zmq, ZMQ_EVENTS, &events, &size) != 0) return false;
-        if (events & ZMQ_POLLIN) return true;
-    } while (sk_clock_now_ns() < end_ns);
-    return false;
+        found = events & ZMQ_POLLIN;
+        now_ns = sk_clock_now_ns();
+    }
+    if (now_ns > end_ns + SPIN_CROWDED_NS) self->n_spin_skips = SPIN_SKIPS;
+    return found;
 }
 
 bool sk_socket_wait(sk_socket *self, int fd, int timeout_ms) {
     SK_ASSERT(self);
-    if (timeout_ms != 0 && self->spin_ns > 0 && spin(self)) return true;
+    if (timeout_ms != 0 && self->may_spin && spin(self)) return true;
     zmq_pollitem_t items[2] = {{.socket = self->zmq, .events = ZMQ_POLLIN}, {.fd = fd, .events = ZMQ_POLLIN}};
     int rc = zmq_poll(items, fd >= 0 ? 2 : 1, timeout_ms);
     return rc >= 0 || errno == EINTR;

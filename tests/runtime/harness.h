@@ -95,6 +95,18 @@ HELPER int count_entries(const char *folder) {
     return n;
 }
 
+/* Entries of /dev/shm, but for those of the test framework itself. */
+HELPER int count_shm(void) {
+    int n = 0;
+    DIR *dir = opendir("/dev/shm");
+    struct dirent *entry;
+    cr_assert_not_null(dir);
+    while ((entry = readdir(dir)))
+        if (strncmp(entry->d_name, "bxf", 3) != 0) n++;
+    closedir(dir);
+    return n;
+}
+
 /* Is it gone, or a zombie that only its new parent has still to reap? */
 HELPER bool process_has_ended(int pid) {
     char path[64], state = 0;

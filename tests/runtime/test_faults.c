@@ -42,7 +42,7 @@ Test(fault, the_death_of_an_idle_worker_is_seen_by_looking) {
     sk_error err = {0};
     int64_t end_ns = sk_clock_now_ns() + (int64_t)READY_MS * 1000000;
     cr_assert_eq(sk_actor_check(actor, &err), SK_OK);
-    kill(sk_actor_pid(actor), SIGSEGV);
+    kill(sk_actor_pid(actor), SIGUSR1);
     while (sk_actor_check(actor, &err) == SK_OK && sk_clock_now_ns() < end_ns) usleep(1000);
     cr_assert(strstr(err.msg, "runner-0 (process "), "%s", err.msg);
     sk_runtime_destroy(&rt);
@@ -339,6 +339,35 @@ Test(fault, raw_bytes_on_the_socket_disturb_nobody) {
     sk_runtime_destroy(&rt);
 }
 
+/* Connect by hand; gives the number of bytes that ZeroMQ greets with, 0 when it hangs up. */
+static ssize_t knock(const char *name) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    uint8_t bytes[64];
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memcpy(address.sun_path + 1, name, strlen(name));
+    cr_assert_eq(connect(fd, (struct sockaddr *)&address, size), 0, "%s", strerror(errno));
+    ssize_t n = recv(fd, bytes, sizeof bytes, 0);
+    close(fd);
+    return n < 0 ? 0 : n;
+}
+
+Test(fault, other_users_are_turned_away) {
+    char name[100];
+    sk_runtime *rt = start();
+    sk_actor *actor = make(rt, "runner-0", SK_PLACE_PROCESS);
+    cr_assert(find_endpoint(getpid(), name, sizeof name));
+    cr_assert_gt(knock(name), 0, "this user is let in");
+    if (geteuid() == 0) { /* only root may try as somebody else */
+        cr_assert_eq(seteuid(65534), 0);
+        ssize_t n = knock(name);
+        cr_assert_eq(seteuid(0), 0);
+        cr_assert_eq(n, 0, "got %zd bytes", n);
+    }
+    expect_service(rt, actor);
+    sk_runtime_destroy(&rt);
+}
+
 /* ---- the driver dies -------------------------------------------------------------------------------- */
 /* Run driver_probe; gives its pid, those of its workers, and the pipe it writes to. */
 static int start_driver(const char *mode, int ret_workers[2]) {
@@ -370,7 +399,7 @@ static void expect_all_gone(int driver, const int workers[2]) {
 }
 
 static void kill_driver(const char *mode, int signal_number) {
-    int workers[2], status, n_shm = count_entries("/dev/shm");
+    int workers[2], status, n_shm = count_shm();
     int driver = start_driver(mode, workers);
     for (int i = 0; i < 2; i++) cr_assert_not(process_has_ended(workers[i]));
     if (signal_number) kill(driver, signal_number);
@@ -380,7 +409,7 @@ static void kill_driver(const char *mode, int signal_number) {
     else
         cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     expect_all_gone(driver, workers);
-    cr_assert_eq(count_entries("/dev/shm"), n_shm);
+    cr_assert_eq(count_shm(), n_shm);
 }
 
 Test(fault, nothing_is_left_of_a_driver_that_was_killed) { kill_driver("wait", SIGKILL); }

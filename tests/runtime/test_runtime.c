@@ -377,7 +377,7 @@ Test(runtime, opens_nothing_for_inline_actors) {
 
 Test(runtime, leaves_no_descriptor_thread_or_shared_memory) {
     int n_fds = count_entries("/proc/self/fd"), n_threads = count_entries("/proc/self/task");
-    int n_shm = count_entries("/dev/shm");
+    int n_shm = count_shm();
     for (int round = 0; round < 3; round++) {
         sk_runtime *rt = start();
         for (int p = 0; p < 3; p++) {
@@ -386,14 +386,14 @@ Test(runtime, leaves_no_descriptor_thread_or_shared_memory) {
             int64_t size = 1 << 16;
             sk_future *future = call(actor, PROBE_BLOCK_MAKE, &size, sizeof size);
             wait_ok(future);
-            cr_assert_eq(count_entries("/dev/shm"), n_shm);
+            cr_assert_eq(count_shm(), n_shm);
             if (p == 0) sk_actor_destroy(&actor);
         }
         sk_runtime_destroy(&rt);
     }
     cr_assert_eq(count_entries("/proc/self/fd"), n_fds);
     cr_assert_eq(count_entries("/proc/self/task"), n_threads);
-    cr_assert_eq(count_entries("/dev/shm"), n_shm);
+    cr_assert_eq(count_shm(), n_shm);
 }
 
 Test(runtime, leaves_no_descriptor_to_its_workers) {
