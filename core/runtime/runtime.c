@@ -184,8 +184,9 @@ sk_status sk__runtime_wait(sk_runtime *self, bool (*is_done)(void *arg), void *a
                            sk__patience patience, sk_error *reterr) {
     for (;;) {
         if (is_done(arg)) return SK_OK;
-        SK_TRY(sk__runtime_drain(self, reterr));
-        if (is_done(arg)) return SK_OK;
+        sk_status status = sk__runtime_drain(self, reterr);
+        if (is_done(arg)) return SK_OK; /* even when what came after it could not be received */
+        SK_TRY(status);
         if (patience == SK__INTERRUPTIBLE && is_interrupted(self))
             return SK_FAIL(reterr, SK_EINTERRUPTED, "interrupted");
         int64_t left_ns = deadline_ns - sk_clock_now_ns();
