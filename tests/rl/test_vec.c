@@ -571,3 +571,36 @@ Test(vec, refuses_bad_sizes_and_reports_a_failed_create) {
     sk_vec_destroy(&r->vec);
     destroy(r);
 }
+
+/* ---- memory ---- */
+
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define COUNTS_ALLOCATIONS 0 /* the sanitizers have their own */
+#else
+#define COUNTS_ALLOCATIONS 1
+static long n_allocations;
+void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
+void *malloc(size_t size) { return n_allocations++, __libc_malloc(size); }
+void *calloc(size_t n, size_t size) { return n_allocations++, __libc_calloc(n, size); }
+void *realloc(void *old, size_t size) { return n_allocations++, __libc_realloc(old, size); }
+
+static long allocations_of_steps(const char *name, const char *script, int limit) {
+    rig *r = make(name, script, limit, &(sk_vec_params){.n_envs = 4, .on_invalid = SK_INVALID_DROP});
+    act(r, 0, 0);
+    long before = n_allocations;
+    for (int t = 0; t < 60; t++) step_raw(r);
+    long after = n_allocations;
+    destroy(r);
+    return after - before;
+}
+#endif
+
+Test(vec, allocates_nothing_in_a_step, .disabled = !COUNTS_ALLOCATIONS) {
+#if COUNTS_ALLOCATIONS
+    free(malloc(1));
+    cr_assert_gt(n_allocations, 0, "the counter does not count");
+    cr_assert_eq(allocations_of_steps("CartPole-v1", "", 0), 0);
+    cr_assert_eq(allocations_of_steps("Pendulum-v1", "", 20), 0);
+    cr_assert_eq(allocations_of_steps("Scripted-v0", "agents=3 end=4 stagger=3 nan=3 until=5", 9), 0);
+#endif
+}
