@@ -54,7 +54,6 @@ static const sk_node *node_of(const sk_graph *g, sk_tensor t) {
 static int usable(sk_graph *g, const sk_tensor *in, int n) {
     SK_ASSERT(!g->finished);
     for (int i = 0; i < n; i++) {
-        if (in[i] == SK_NO_TENSOR) continue;
         if (in[i] < 0 || in[i] >= g->n_nodes) {
             if (g->first_error.status == SK_OK) refuse(g, "tensor %d does not exist", (int)in[i]);
             return 0;
@@ -97,6 +96,7 @@ sk_tensor sk_graph_const(sk_graph *g, const char *name, int cols) {
 }
 
 sk_tensor sk_graph_param(sk_graph *g, const char *name, int rows, int cols) {
+    if (strlen(name) >= sizeof g->nodes[0].name) return refuse(g, "the name \"%s\" is too long", name);
     if (rows <= 0) return refuse(g, "parameter \"%s\" needs at least one row, got %d", name, rows);
     if (sk_graph_find_param(g, name) >= 0) return refuse(g, "two parameters are called \"%s\"", name);
     sk_tensor t = add_leaf(g, SK_OP_PARAM, SK_SCOPE_PARAM, name, rows, cols);
@@ -118,6 +118,9 @@ sk_tensor sk_graph_gather(sk_graph *g, sk_tensor table, sk_tensor index) {
     return add_node(g, SK_OP_GATHER, SK_SCOPE_ROWS, 0, t->cols, (sk_tensor[]){table, index}, 2);
 }
 
+/* A column or more of data for the rows of the batch, through which no gradient flows. */
+static int is_row_data(const sk_node *n) { return n->scope == SK_SCOPE_ROWS && !n->needs_grad; }
+
 /* Activations whose slope can be had from the result alone are fused into the layer. */
 static int fusable(sk_unary act) {
     return act == SK_UNARY_IDENTITY || act == SK_UNARY_TANH || act == SK_UNARY_RELU || act == SK_UNARY_ELU ||
@@ -125,7 +128,7 @@ static int fusable(sk_unary act) {
 }
 
 sk_tensor sk_graph_linear(sk_graph *g, sk_tensor x, sk_tensor w, sk_tensor b, sk_unary act) {
-    if (!usable(g, (sk_tensor[]){x, w, b}, 3)) return -1;
+    if (!usable(g, (sk_tensor[]){x, w, b}, b == SK_NO_TENSOR ? 2 : 3)) return -1;
     const sk_node *xn = node_of(g, x), *wn = node_of(g, w);
     if (xn->scope != SK_SCOPE_ROWS || wn->op != SK_OP_PARAM || wn->rows != xn->cols)
         return refuse(g, "linear: (B x %d) times \"%s\" (%d x %d) does not fit", xn->cols, wn->name, wn->rows,
@@ -171,7 +174,15 @@ sk_tensor sk_graph_binary(sk_graph *g, sk_binary kind, sk_tensor x, sk_tensor y)
     return t;
 }
 
+/* For ops whose kernel wants all rows of the same padded length: an input is copied to such rows. */
+static sk_tensor padded(sk_graph *g, sk_tensor x) {
+    if (!usable(g, &x, 1)) return -1;
+    const sk_node *n = node_of(g, x);
+    return n->op == SK_OP_INPUT && n->cols > 1 && n->cols % SK_PAD ? sk_graph_unary(g, SK_UNARY_IDENTITY, x) : x;
+}
+
 static sk_tensor add_same_shape(sk_graph *g, sk_op op, sk_tensor x) {
+    x = padded(g, x);
     if (!usable(g, &x, 1)) return -1;
     const sk_node *xn = node_of(g, x);
     if (xn->scope != SK_SCOPE_ROWS) return refuse(g, "this op works on rows of the batch");
@@ -188,7 +199,7 @@ sk_tensor sk_graph_stop_gradient(sk_graph *g, sk_tensor x) {
 
 sk_tensor sk_graph_pick(sk_graph *g, sk_tensor x, sk_tensor index) {
     if (!usable(g, (sk_tensor[]){x, index}, 2)) return -1;
-    if (node_of(g, x)->scope != SK_SCOPE_ROWS || node_of(g, index)->cols != 1 || node_of(g, index)->needs_grad)
+    if (node_of(g, x)->scope != SK_SCOPE_ROWS || node_of(g, index)->cols != 1 || !is_row_data(node_of(g, index)))
         return refuse(g, "pick wants rows and a column of column numbers");
     return add_node(g, SK_OP_PICK, SK_SCOPE_ROWS, 0, 1, (sk_tensor[]){x, index}, 2);
 }
@@ -229,6 +240,7 @@ sk_tensor sk_graph_slice(sk_graph *g, sk_tensor x, int first_col, int cols) {
 static int is_row_param(const sk_node *n, int cols) { return n->op == SK_OP_PARAM && n->rows == 1 && n->cols == cols; }
 
 sk_tensor sk_graph_layer_norm(sk_graph *g, sk_tensor x, sk_tensor gamma, sk_tensor beta) {
+    x = padded(g, x);
     if (!usable(g, (sk_tensor[]){x, gamma, beta}, 3)) return -1;
     int cols = node_of(g, x)->cols;
     if (node_of(g, x)->scope != SK_SCOPE_ROWS || !is_row_param(node_of(g, gamma), cols) ||
@@ -253,14 +265,17 @@ sk_tensor sk_graph_normalize(sk_graph *g, sk_tensor x, sk_tensor mean, sk_tensor
 /* Both CATEGORICAL (other = actions) and SAMPLE_CATEGORICAL (other = noise). */
 static sk_tensor add_categorical(sk_graph *g, sk_op op, int cols_out, const sk_tensor in[3], const int *part_n,
                                  int n_parts) {
-    if (!usable(g, in, 3)) return -1;
+    if (!usable(g, in, in[2] == SK_NO_TENSOR ? 2 : 3)) return -1;
     const sk_node *l = node_of(g, in[0]), *other = node_of(g, in[1]);
     int            cols = 0;
-    for (int i = 0; i < n_parts; i++) cols += part_n[i];
-    if (l->scope != SK_SCOPE_ROWS || cols != l->cols || other->cols != n_parts || other->needs_grad)
+    for (int i = 0; i < n_parts; i++) {
+        if (part_n[i] <= 0) return refuse(g, "categorical: part %d has %d choices", i, part_n[i]);
+        cols += part_n[i];
+    }
+    if (l->scope != SK_SCOPE_ROWS || cols != l->cols || other->cols != n_parts || !is_row_data(other))
         return refuse(g, "categorical: %d choices in %d parts do not fit logits (B x %d), actions (B x %d)", cols,
                       n_parts, l->cols, other->cols);
-    if (in[2] != SK_NO_TENSOR && node_of(g, in[2])->cols != cols)
+    if (in[2] != SK_NO_TENSOR && (node_of(g, in[2])->cols != cols || !is_row_data(node_of(g, in[2]))))
         return refuse(g, "categorical: a mask of %d columns for %d choices", node_of(g, in[2])->cols, cols);
     if (g->n_parts_used + n_parts > PARTS_MAX) return refuse(g, "more than %d discrete actions", PARTS_MAX);
     sk_tensor t = add_node(g, op, SK_SCOPE_ROWS, 0, cols_out, in, 3);
@@ -286,36 +301,40 @@ sk_tensor sk_graph_sample_categorical(sk_graph *g, sk_tensor logits, sk_tensor n
 }
 
 /* Both GAUSSIAN (other = actions) and SAMPLE_GAUSSIAN (other = noise). */
-static sk_tensor add_gaussian(sk_graph *g, sk_op op, const sk_tensor in[3]) {
+static sk_tensor add_gaussian(sk_graph *g, sk_op op, sk_tensor mean, sk_tensor log_std, sk_tensor action) {
+    sk_tensor in[3] = {padded(g, mean), log_std, action};
     if (!usable(g, in, 3)) return -1;
     const sk_node *m = node_of(g, in[0]), *s = node_of(g, in[1]), *other = node_of(g, in[2]);
     int s_ok = s->cols == m->cols && (s->scope == SK_SCOPE_ROWS || is_row_param(s, m->cols));
-    if (m->scope != SK_SCOPE_ROWS || !s_ok || other->cols != m->cols || other->needs_grad)
+    if (m->scope != SK_SCOPE_ROWS || !s_ok || other->cols != m->cols || !is_row_data(other))
         return refuse(g, "gaussian: mean (B x %d), log_std of %d and action of %d columns do not fit", m->cols,
                       s->cols, other->cols);
     return add_node(g, op, SK_SCOPE_ROWS, 0, op == SK_OP_GAUSSIAN ? 2 : m->cols, in, 3);
 }
 
 sk_tensor sk_graph_gaussian(sk_graph *g, sk_tensor mean, sk_tensor log_std, sk_tensor action) {
-    return add_gaussian(g, SK_OP_GAUSSIAN, (sk_tensor[]){mean, log_std, action});
+    return add_gaussian(g, SK_OP_GAUSSIAN, mean, log_std, action);
 }
 
 sk_tensor sk_graph_sample_gaussian(sk_graph *g, sk_tensor mean, sk_tensor log_std, sk_tensor noise) {
-    sk_tensor t = add_gaussian(g, SK_OP_SAMPLE_GAUSSIAN, (sk_tensor[]){mean, log_std, noise});
+    sk_tensor t = add_gaussian(g, SK_OP_SAMPLE_GAUSSIAN, mean, log_std, noise);
     if (t >= 0) g->nodes[t].needs_grad = 0;
     return t;
 }
 
 sk_tensor sk_graph_ppo_loss(sk_graph *g, const sk_ppo_loss_in *in) {
-    sk_tensor all[] = {in->dist,      in->value,        in->logp_old, in->value_old,
-                       in->advantage, in->value_target, in->weight,   in->coef};
+    sk_tensor all[] = {padded(g, in->dist), in->value,        in->logp_old, in->value_old,
+                       in->advantage,       in->value_target, in->weight,   in->coef};
     if (!usable(g, all, SK_COUNT(all))) return -1;
-    if (node_of(g, in->dist)->cols != 2 || node_of(g, in->coef)->op != SK_OP_CONST ||
+    if (node_of(g, all[0])->cols != 2 || node_of(g, all[0])->scope != SK_SCOPE_ROWS || node_of(g, in->coef)->op != SK_OP_CONST ||
         node_of(g, in->coef)->cols != SK_PPO_COEF_N)
         return refuse(g, "ppo_loss wants dist (B x 2) and coefficients (1 x %d)", SK_PPO_COEF_N);
     for (int i = 1; i < 7; i++)
         if (node_of(g, all[i])->cols != 1 || node_of(g, all[i])->scope != SK_SCOPE_ROWS)
             return refuse(g, "ppo_loss: input %d must be (B x 1), has %d columns", i, node_of(g, all[i])->cols);
+    for (int i = 2; i < 7; i++)
+        if (!is_row_data(node_of(g, all[i])))
+            return refuse(g, "ppo_loss: a gradient would flow to input %d, which is data: use stop_gradient", i);
     return add_node(g, SK_OP_PPO_LOSS, SK_SCOPE_SUM, 1, SK_PPO_N, all, SK_COUNT(all));
 }
 

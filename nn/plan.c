@@ -73,6 +73,8 @@ const float  *sk_plan_grad(sk_plan *self) { return self->dev->ops->plan_grad(sel
 
 sk_status sk_adam_create(sk_device *dev, sk_buffer *params, size_t n_floats, const sk_adam_params *how,
                          sk_adam **ret_adam, sk_error *reterr) {
+    if (params->bytes < n_floats * sizeof(float))
+        return SK_FAIL(reterr, SK_EINVAL, "adam: %zu parameters, but a buffer of %zu bytes", n_floats, params->bytes);
     sk_adam *self = calloc(1, sizeof *self);
     if (!self) return SK_FAIL(reterr, SK_ENOMEM, "adam: no memory");
     *self = (sk_adam){.dev = dev, .params = params, .n_floats = n_floats, .how = *how};

@@ -22,6 +22,7 @@ static view input_of(const cpu_block *b, sk_tensor t, int i) {
     const sk_node *n = sk_graph_node(b->plan->base.graph, t);
     view           in = view_of(b, n->in[i]);
     in.adds = b->plan->adds[t][i];
+    SK_ASSERT(in.v || in.n->scope == SK_SCOPE_SUM); /* else an INPUT, TABLE or CONST was not bound */
     if (!b->plan->live[n->in[i]]) in.g = NULL;
     if (in.n->op == SK_OP_PARAM && b->slot_grad && b->plan->live[n->in[i]]) {
         in.g = b->slot_grad + in.n->offset;

@@ -80,7 +80,7 @@ static void plan_memory(cpu_plan *p, sk_arena_plan *a) {
     for (sk_tensor t = 0; t < p->n_nodes; t++) plan_node_memory(p, a, t, &used);
     p->scratch_at = workspace_add(&used, 2 * (size_t)p->block_rows * (size_t)max_row_floats(p->base.graph));
     p->worker_floats = round_up(used, 1024); /* members' workspaces share no page */
-    plan_add(a, &p->workspace, (size_t)p->n_workers * p->worker_floats, sizeof(float));
+    sk_arena_plan_add(a, (void **)&p->workspace, (size_t)p->n_workers * p->worker_floats * sizeof(float), 4096);
     plan_add(a, &p->slot_sums, (size_t)p->n_slots * (size_t)p->n_sums, sizeof(double));
     plan_add(a, &p->sums, (size_t)p->n_sums, sizeof(double));
     if (!p->base.how.backward) return;
@@ -188,7 +188,7 @@ static void place_block(const cpu_block *b) {
     for (sk_tensor t = 0; t < p->n_nodes; t++) {
         const sk_node *n = sk_graph_node(p->base.graph, t);
         ptrdiff_t      at = (ptrdiff_t)b->row0 * n->ld;
-        if (n->op == SK_OP_INPUT) b->w->value[t] = (float *)(uintptr_t)(p->bound[t] + at);
+        if (n->op == SK_OP_INPUT) b->w->value[t] = p->bound[t] ? (float *)(uintptr_t)(p->bound[t] + at) : NULL;
         else if (n->op == SK_OP_TABLE || n->op == SK_OP_CONST) b->w->value[t] = (float *)(uintptr_t)p->bound[t];
         else if (n->op == SK_OP_PARAM) b->w->value[t] = p->params + n->offset;
         else if (p->full[t]) b->w->value[t] = p->full[t] + at;
@@ -240,13 +240,18 @@ static void adam_chunks(cpu_plan *p, int member, int n_members) {
     double   t = (double)(adam->n_steps + 1), beta1 = (double)adam->how.beta1, beta2 = (double)adam->how.beta2;
     /* 1e-6 as in PyTorch's clip_grad_norm_ */
     double scale = p->max_norm > 0.0 && norm > p->max_norm ? p->max_norm / (norm + 1e-6) : 1.0;
-    float *m = adam->moments->host, *v = m + adam->n_floats, *param = adam->params->host;
+    float       *m = adam->moments->host, *v = m + adam->n_floats, *param = adam->params->host;
+    sk_adam_step step = {.grad_scale = (float)scale, .beta1 = adam->how.beta1, .beta2 = adam->how.beta2,
+                         .eps = adam->how.eps, .step_size = (float)(p->lr / (1.0 - pow(beta1, t))),
+                         .inv_sqrt_bias2 = (float)(1.0 / sqrt(1.0 - pow(beta2, t)))};
     for (int c = member; c < p->n_chunks; c += n_members) {
-        size_t at = (size_t)c * CHUNK_FLOATS, n = p->n_params - at < CHUNK_FLOATS ? p->n_params - at : CHUNK_FLOATS;
-        p->k->adam(&(sk_adam_step){.n = n, .param = param + at, .m = m + at, .v = v + at, .grad = p->grad + at,
-                                   .grad_scale = (float)scale, .beta1 = adam->how.beta1, .beta2 = adam->how.beta2,
-                                   .eps = adam->how.eps, .step_size = (float)(p->lr / (1.0 - pow(beta1, t))),
-                                   .inv_sqrt_bias2 = (float)(1.0 / sqrt(1.0 - pow(beta2, t)))});
+        size_t at = (size_t)c * CHUNK_FLOATS;
+        step.n = p->n_params - at < CHUNK_FLOATS ? p->n_params - at : CHUNK_FLOATS;
+        step.param = param + at;
+        step.m = m + at;
+        step.v = v + at;
+        step.grad = p->grad + at;
+        p->k->adam(&step);
     }
 }
 
@@ -294,7 +299,7 @@ void sk__cpu_plan_backward(sk_plan *plan, int rows) { run((cpu_plan *)plan, rows
 
 double sk__cpu_plan_train(sk_plan *plan, int rows, sk_adam *adam, double lr, double max_norm) {
     cpu_plan *p = (cpu_plan *)plan;
-    SK_ASSERT(adam->n_floats == p->n_params);
+    SK_ASSERT(adam->n_floats == p->n_params && adam->params->host == p->params);
     p->lr = lr;
     p->max_norm = max_norm;
     run(p, rows, 1, adam);
