@@ -6,7 +6,7 @@
  *     SK_ENV_EXPORT const sk_env_api *skiff_env_plugin(int index);   // NULL past the last one
  *
  * The words: an *instance* holds `n_envs` environments; each has `n_agents` rows (agents); row = env *
- * n_agents + agent. All arrays are owned by the host, 64-byte aligned at row 0, row-major, row after row.
+ * n_agents + agent. All arrays are owned by the host, aligned to their elements, row-major, row after row.
  *
  * Who does what: the host resets ended episodes, counts time limits, keeps final observations, episode
  * statistics and seeds. The environment only says what happened and why an episode ended. It never prints,
