@@ -141,3 +141,15 @@ void SK_K(col_sum)(int rows, int n, const float *x, ptrdiff_t ld, float *out, in
         vstore(out + c, acc);
     }
 }
+
+double SK_K(fma_peak)(int64_t n_rounds, float *sink) {
+    vf acc[12], a = vset(0.999999f), b = vset(1e-7f);
+    for (int i = 0; i < 12; i++) acc[i] = vset((float)i);
+    for (int64_t round = 0; round < n_rounds; round++)
+#pragma GCC unroll 12
+        for (int i = 0; i < 12; i++) acc[i] = vfma(acc[i], a, b);
+    vf sum = acc[0];
+    for (int i = 1; i < 12; i++) sum = sum + acc[i];
+    *sink = vsum(sum);
+    return 2.0 * 12.0 * VL * (double)n_rounds;
+}

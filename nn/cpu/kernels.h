@@ -112,6 +112,9 @@ typedef struct sk_kernels {
     void (*ppo_loss)(const sk_ppo_loss *p);
     void (*ppo_loss_grad)(const sk_ppo_loss *p);
     void (*adam)(const sk_adam_step *s);
+    /* n_rounds rounds of independent multiply-adds in registers: what the machine can do. Returns the flops done;
+     * *sink keeps them from being optimised away. */
+    double (*fma_peak)(int64_t n_rounds, float *sink);
 } sk_kernels;
 
 /* The best table this machine can run, or the one named by $SKIFF_ISA (v2, v3, v4) if it can. */

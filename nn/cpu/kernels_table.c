@@ -33,4 +33,5 @@ const sk_kernels SK_K(kernels) = {
     .ppo_loss = SK_K(ppo_loss),
     .ppo_loss_grad = SK_K(ppo_loss_grad),
     .adam = SK_K(adam),
+    .fma_peak = SK_K(fma_peak),
 };

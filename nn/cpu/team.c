@@ -24,6 +24,7 @@ struct sk_team {
     _Alignas(64) _Atomic uint32_t n_arrived;
     sk_team_fn  fn;      /* of the present run; NULL = end    */
     void       *arg;
+    pthread_mutex_t running; /* held by the thread whose run it is */
     pthread_t  *threads; /* members 1 .. n - 1                */
     struct member {
         sk_team *team;
@@ -78,11 +79,13 @@ void sk_team_run(sk_team *self, sk_team_fn fn, void *arg) {
         fn(arg, 0, 1);
         return;
     }
+    pthread_mutex_lock(&self->running);
     self->fn = fn;
     self->arg = arg;
     gate_open(&self->start);
     fn(arg, 0, self->n);
     sk_team_barrier(self);
+    pthread_mutex_unlock(&self->running);
 }
 
 sk_status sk_team_create(int n_threads, sk_team **ret_team, sk_error *reterr) {
@@ -90,7 +93,7 @@ sk_status sk_team_create(int n_threads, sk_team **ret_team, sk_error *reterr) {
         return SK_FAIL(reterr, SK_EINVAL, "a team has 1 to 1024 threads, got %d", n_threads);
     sk_team *self = aligned_alloc(64, (sizeof *self + 63) / 64 * 64);
     if (!self) return SK_FAIL(reterr, SK_ENOMEM, "team: no memory");
-    *self = (sk_team){.n = 1};
+    *self = (sk_team){.n = 1, .running = PTHREAD_MUTEX_INITIALIZER};
     self->threads = calloc((size_t)n_threads, sizeof *self->threads);
     self->members = calloc((size_t)n_threads, sizeof *self->members);
     sk_status status = SK_OK;
@@ -129,6 +132,7 @@ void sk_team_destroy(sk_team **self_p) {
         gate_open(&self->start);
         for (int i = 1; i < self->n; i++) pthread_join(self->threads[i], NULL);
     }
+    pthread_mutex_destroy(&self->running);
     free(self->threads);
     free(self->members);
     free(self);

@@ -2,7 +2,8 @@
  * spin for a bounded time (about 50 us) before they sleep, so short updates pay no wake-up and an idle team burns
  * no core.
  *
- * Threads: run() is called by the thread that created the team, which takes part as member 0. */
+ * Threads: run() may be called by any thread, which takes part as member 0; runs of several threads wait for each
+ * other. fn must not call run() of its own team. */
 #ifndef SK_NN_CPU_TEAM_H
 #define SK_NN_CPU_TEAM_H
 #include "core/base/status.h"

@@ -1,0 +1,32 @@
+/* bench: what the benchmarks of `skiff bench` share: rows out, medians, the machine's limit. Rows are named as in the
+ * peers' table of docs/performance.md. Threads: one. */
+#ifndef SK_CLI_BENCH_H
+#define SK_CLI_BENCH_H
+#include "core/base/status.h"
+
+typedef struct sk_bench {
+    int    json;      /* one JSON object per row on stdout, else a table line */
+    int    n_repeats; /* the median is reported                               */
+    double fma_gflops; /* of one core, measured at start [GFLOP/s]            */
+    int    n_cores;
+} sk_bench;
+
+typedef struct sk_bench_row {
+    const char *bench, *row, *unit;
+    double      value;
+    double      limit;      /* what the machine could do at most in the same unit; 0 = not stated */
+    const char *settings;
+} sk_bench_row;
+
+void   sk_bench_print(const sk_bench *self, const sk_bench_row *row);
+double sk_bench_median(double *values, int n); /* sorts */
+/* Multiply-adds from registers on one core for about 0.1 s [GFLOP/s]. */
+double sk_bench_fma_gflops(void);
+
+/* The benchmarks; each prints its rows. */
+SK_NODISCARD sk_status sk_bench_ppo(const sk_bench *self, sk_error *reterr);
+SK_NODISCARD sk_status sk_bench_env(const sk_bench *self, sk_error *reterr);
+SK_NODISCARD sk_status sk_bench_inference(const sk_bench *self, sk_error *reterr);
+SK_NODISCARD sk_status sk_bench_kernels(const sk_bench *self, sk_error *reterr);
+
+#endif
