@@ -28,6 +28,8 @@ struct sk_run_dir {
     char      *path;
     growing    metrics, log;
     bool       resumed; /* the next report follows an earlier part      */
+    double     last_iteration; /* of the last report here; 0 = none     */
+    off_t      last_start;     /* where its line begins                 */
     bool       begun;
     atomic_int n_failed;
 };
@@ -264,12 +266,21 @@ sk_status sk_run_dir_begin(sk_run_dir *self, const char *config_text, sk_error *
     return write_small(self, "config.yaml", config_text, reterr);
 }
 
-sk_status sk_run_dir_report(sk_run_dir *self, const sk_metrics *metrics, const char *line, sk_error *reterr) {
+/* Make room for the line of an iteration: what stands there about it or later ones goes. */
+static sk_status cut_for(sk_run_dir *self, double iteration, sk_error *reterr) {
     if (self->resumed) {
         self->resumed = false;
-        double iteration = sk_metrics_get(metrics, SK_METRIC_TRAINING_ITERATION, 0);
         SK_TRY(cut_metrics(self, is_before, iteration, reterr));
+    } else if (iteration > 0 && iteration == self->last_iteration && ftruncate(self->metrics.fd, self->last_start) != 0) {
+        return tell_failure(self, &self->metrics, errno, reterr);
     }
+    self->last_iteration = iteration;
+    self->last_start = lseek(self->metrics.fd, 0, SEEK_END);
+    return SK_OK;
+}
+
+sk_status sk_run_dir_report(sk_run_dir *self, const sk_metrics *metrics, const char *line, sk_error *reterr) {
+    SK_TRY(cut_for(self, sk_metrics_get(metrics, SK_METRIC_TRAINING_ITERATION, 0), reterr));
     char *text = print_new("%s\n", line);
     if (!text) return NO_MEMORY(reterr);
     sk_status status = append(self, &self->metrics, text, reterr);

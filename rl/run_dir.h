@@ -1,7 +1,7 @@
 /* run_dir: the folder that one run leaves behind.
  *
  *   config.yaml      the resolved config, so that the folder alone can be resumed and evaluated
- *   metrics.jsonl    one JSON object per report, in the order of training
+ *   metrics.jsonl    one JSON object per training iteration, in their order
  *   log.txt          what was said, with the time
  *   result.json      written when the run has ended; one JSON object
  *   checkpoints/     rl/checkpoint.h
@@ -33,8 +33,9 @@ const char *sk_run_dir_path(const sk_run_dir *self); /* Borrowed. */
 
 /* The run is on: write config.yaml and remove the result of an earlier part. Only the first call does it. */
 SK_NODISCARD sk_status sk_run_dir_begin(sk_run_dir *self, const char *config_text, sk_error *reterr);
-/* Append `line` (of sk_metrics_json) to metrics.jsonl. The first report after a resume cuts what the earlier part wrote
- * after its last checkpoint: the lines of this and later iterations. SK_EIO, once. */
+/* Append `line` (of sk_metrics_json) to metrics.jsonl. Another report of the same iteration (the final one) replaces the
+ * one before. The first report after a resume cuts what the earlier part wrote after its last checkpoint: the lines of
+ * this and later iterations. SK_EIO, once. */
 SK_NODISCARD sk_status sk_run_dir_report(sk_run_dir *self, const sk_metrics *metrics, const char *line,
                                          sk_error *reterr);
 /* Append a line to log.txt, with the time. SK_EIO, once. */

@@ -199,6 +199,19 @@ Test(run_dir, cuts_what_came_after_the_checkpoint_it_resumes_from) {
                                                  "{\"training_iteration\":3}\n{\"training_iteration\":4}\n");
 }
 
+Test(run_dir, keeps_the_last_report_of_an_iteration) {
+    sk_run_dir *dir = enter(0);
+    sk_metrics m = {0};
+    report(dir, 1);
+    report(dir, 2);
+    sk_metrics_set(&m, SK_METRIC_TRAINING_ITERATION, 2);
+    cr_assert_eq(sk_run_dir_report(dir, &m, "{\"training_iteration\":2,\"x\":1}", NULL), SK_OK);
+    report(dir, 3);
+    sk_run_dir_destroy(&dir);
+    cr_assert_str_eq(read_file("metrics.jsonl"), "{\"training_iteration\":1}\n{\"training_iteration\":2,\"x\":1}\n"
+                                                 "{\"training_iteration\":3}\n");
+}
+
 Test(run_dir, an_old_result_goes_when_the_run_goes_on) {
     sk_run_dir *dir = enter(0);
     report(dir, 1);

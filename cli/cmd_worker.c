@@ -1,0 +1,19 @@
+/* skiff worker: hosts actors for a driver, which starts it; not for people. */
+#include "cli/commands.h"
+#include "core/base/log.h"
+#include "core/runtime/runtime.h"
+#include "rl/actor_classes.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+/* What goes wrong in an actor reaches the driver as an error; this is for the rest. */
+static void print_warning(void *user, sk_log_level level, const char *line) {
+    (void)user;
+    if (level >= SK_LOG_WARN) fprintf(stderr, "skiff worker %d: %s\n", (int)getpid(), line);
+}
+
+int sk_cmd_worker(int argc, char **argv) {
+    sk_log_set_sink(print_warning, NULL);
+    return sk_worker_main(argc - 1, argv + 1, sk_actor_classes, sk_n_actor_classes);
+}

@@ -1,0 +1,10 @@
+/* interrupt: Ctrl-C and SIGTERM set a flag, so that the work can end in order; the second one ends the program at once
+ * with SK_EXIT_INTERRUPTED. A closed pipe on stdout becomes a failed write instead of a signal.
+ * Threads: install by the main thread, once; the flag may be read by all. */
+#ifndef SK_CLI_INTERRUPT_H
+#define SK_CLI_INTERRUPT_H
+
+/* The flag: non-zero after the first signal. Static storage. */
+const volatile int *sk_interrupt_install(void);
+
+#endif
