@@ -1,0 +1,24 @@
+#!/bin/sh
+# wrapper.sh PROGRAM [ARGUMENTS]: runs one test program for meson. The test fails also when a sanitizer reported anything
+# in any of its processes: Criterion prints a leak that a test's own process had, but still exits with 0. And what
+# Criterion leaves in /tmp goes.
+scratch=$(mktemp -d) || exit 99
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT HUP
+
+export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}log_path='$scratch/report'"
+export UBSAN_OPTIONS="${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}print_stacktrace=1:log_path='$scratch/report'"
+export TSAN_OPTIONS="${TSAN_OPTIONS:+$TSAN_OPTIONS:}log_path='$scratch/report'"
+
+# Not in the background: a shell would make it ignore SIGINT, which some tests are about.
+sh -c 'echo $$ >"$1"; shift; exec "$@"' sh "$scratch/pid" "$@"
+status=$?
+rm -f "/tmp/criterion_$(cat "$scratch/pid").sock"
+
+for report in "$scratch"/report.*; do
+    [ -e "$report" ] || continue
+    cat "$report" >&2
+    status=1
+done
+exit $status
