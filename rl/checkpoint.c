@@ -105,8 +105,6 @@ static sk_status fill_state(const sk_checkpoint_state *s, sk_pack_writer *writer
     int     bad = json_object_set_new(json, "experiment", experiment_object(s)) |
               json_object_set_new(json, "metrics", metrics_object(s->metrics)) |
               json_object_set_new(json, "step", json_integer(sk_stream_step(s->stream))) |
-              json_object_set_new(json, "next_eval", json_integer(*s->next_eval)) |
-              json_object_set_new(json, "next_checkpoint", json_integer(*s->next_checkpoint)) |
               json_object_set_new(json, "device", json_string(s->device));
     if (bad) return SK_FAIL(reterr, SK_ENOMEM, "checkpoint: no memory");
     SK_TRY(sk_stream_save(s->stream, &envs, &envs_size, &complete, reterr));
@@ -200,16 +198,14 @@ static sk_status check_experiment(const json_t *json, const sk_checkpoint_state 
 }
 
 static sk_status read_numbers(const json_t *json, const sk_checkpoint_state *s, int64_t *ret_step, sk_error *reterr) {
-    json_int_t   step = 0, next_eval = 0, next_checkpoint = 0;
+    json_int_t   step = 0;
     json_t      *metrics = NULL, *value;
     const char  *device = NULL, *key;
     json_error_t why;
-    if (json_unpack_ex((json_t *)(uintptr_t)json, &why, 0, "{s:I, s:I, s:I, s:o, s:s}", "step", &step, "next_eval",
-                       &next_eval, "next_checkpoint", &next_checkpoint, "metrics", &metrics, "device", &device))
+    if (json_unpack_ex((json_t *)(uintptr_t)json, &why, 0, "{s:I, s:o, s:s}", "step", &step, "metrics", &metrics,
+                       "device", &device))
         return SK_FAIL(reterr, SK_ECORRUPT, "%s", why.text);
     *ret_step = step;
-    *s->next_eval = next_eval;
-    *s->next_checkpoint = next_checkpoint;
     json_object_foreach(metrics, key, value) {
         int metric = sk_metric_find(key);
         if (metric >= 0 && json_is_number(value)) sk_metrics_set(s->metrics, (sk_metric)metric, json_number_value(value));

@@ -23,7 +23,6 @@ typedef struct sk_checkpoint_state {
     sk_metrics             *metrics;
     sk_episode_window      *window;
     double                 *best_return;  /* of evaluations so far; -INFINITY = none       */
-    int64_t                *next_eval, *next_checkpoint; /* env steps at which they are due */
     const char             *device;       /* name; another instruction set is warned about */
 } sk_checkpoint_state;
 

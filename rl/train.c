@@ -93,8 +93,12 @@ static sk_checkpoint_state checkpoint_state(trainer *t) {
     return (sk_checkpoint_state){.config = config_of(t), .env = t->setup.env, .policy = t->policy,
                                  .algorithm = t->setup.algorithm, .algorithm_self = t->algorithm, .stream = t->stream,
                                  .metrics = &t->metrics, .window = &t->window, .best_return = &t->best_return,
-                                 .next_eval = &t->next_eval, .next_checkpoint = &t->next_checkpoint,
                                  .device = sk_device_name(t->device)};
+}
+
+/* The next multiple of `interval` beyond `steps`; 0 = never. */
+static int64_t next_due(int64_t steps, int64_t interval) {
+    return interval > 0 ? (steps / interval + 1) * interval : INT64_MAX;
 }
 
 static sk_status open_trainer(trainer *t, sk_error *reterr) {
@@ -113,13 +117,15 @@ static sk_status open_trainer(trainer *t, sk_error *reterr) {
                                     .shape = sk_stream_shape(t->stream)};
     SK_TRY(t->setup.algorithm->create(&context, &t->algorithm, reterr));
     t->best_return = -INFINITY;
-    t->next_eval = c->evaluation.interval_steps > 0 ? c->evaluation.interval_steps : INT64_MAX;
-    t->next_checkpoint = c->checkpoint.interval_steps > 0 ? c->checkpoint.interval_steps : INT64_MAX;
-    if (!t->p->resume) return SK_OK;
-    sk_checkpoint_state state = checkpoint_state(t);
-    SK_TRY(sk_checkpoint_load_state(t->p->run_dir, &state, reterr));
-    t->former_s = sk_metrics_get(&t->metrics, SK_METRIC_TIME_TOTAL, 0.0);
-    sk_log(SK_LOG_INFO, "resumed at %lld env steps", (long long)env_steps(t));
+    if (t->p->resume) {
+        sk_checkpoint_state state = checkpoint_state(t);
+        SK_TRY(sk_checkpoint_load_state(t->p->run_dir, &state, reterr));
+        t->former_s = sk_metrics_get(&t->metrics, SK_METRIC_TIME_TOTAL, 0.0);
+        sk_log(SK_LOG_INFO, "resumed at %lld env steps", (long long)env_steps(t));
+    }
+    /* not part of checkpoints: a resumed run may have other intervals */
+    t->next_eval = next_due(env_steps(t), c->evaluation.interval_steps);
+    t->next_checkpoint = next_due(env_steps(t), c->checkpoint.interval_steps);
     return SK_OK;
 }
 
@@ -148,9 +154,6 @@ static sk_status evaluate(trainer *t, sk_error *reterr) {
     }
     return SK_OK;
 }
-
-/* The next multiple of `interval` beyond `steps`. */
-static int64_t next_due(int64_t steps, int64_t interval) { return (steps / interval + 1) * interval; }
 
 static sk_status evaluate_if_due(trainer *t, sk_error *reterr) {
     const sk_train_config *c = config_of(t);
