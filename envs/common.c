@@ -10,7 +10,7 @@ int sk__env_config_known(const sk_env_config *config, const char *const *known, 
         int found = 0;
         for (int k = 0; k < n; k++) found |= strcmp(config->names[i], known[k]) == 0;
         if (found) continue;
-        int used = snprintf(err, err_size, "unknown config \"%s\"; known:", config->names[i]);
+        int used = snprintf(err, err_size, "unknown config \"%s\"; known:%s", config->names[i], n ? "" : " none");
         for (int k = 0; k < n && used > 0 && (size_t)used < err_size; k++) {
             used += snprintf(err + used, err_size - (size_t)used, " %s", known[k]);
         }
@@ -52,4 +52,9 @@ int sk__env_config_bool(const sk_env_config *config, const char *name, bool *val
     }
     snprintf(err, err_size, "config \"%s\": got \"%s\", wanted true or false", name, text);
     return -1;
+}
+
+double sk__env_square_by_pow(double x) {
+    static const volatile double two = 2.0; /* a plain constant would become a product */
+    return pow(x, two);
 }

@@ -43,6 +43,30 @@ def pendulum_action(seed, t, obs, rng):
     return np.array([u], dtype=np.float32)
 
 
+def mountain_car_action(seed, t, obs, rng):
+    if seed == 42:  # swing: push the way it moves, which gets out
+        return 2 if obs[1] > 0 else 0
+    if seed == 123:  # against the left wall
+        return 0 if obs[1] <= 0 or obs[0] > -0.4 else 2
+    return int(rng.integers(3))
+
+
+def mountain_car_continuous_action(seed, t, obs, rng):
+    if seed == 42:
+        u = math.sin(0.1 * t)
+    elif seed == 123:  # swing out; also both bounds
+        u = math.copysign(1.0, obs[1])
+    else:
+        u = rng.uniform(-1, 1)
+    return np.array([u], dtype=np.float32)
+
+
+def acrobot_action(seed, t, obs, rng):
+    if seed in (42, 123):  # pump energy: with the speed of the second link
+        return 2 if obs[5] > 0 else 0
+    return int(rng.integers(3))
+
+
 def record(name, action_of, steps, seeds, out):
     with open(out / f"{name}.txt", "w") as file:
         print(f"# {name} of Gymnasium {gym.__version__}, NumPy {np.__version__}, Python {platform.python_version()},",
@@ -67,3 +91,6 @@ if __name__ == "__main__":
     n = int(sys.argv[2]) if len(sys.argv) > 2 else 0  # more steps, for a long check by hand
     record("CartPole-v1", cartpole_action, n or 600, (0, 1, 42, 123), folder)
     record("Pendulum-v1", pendulum_action, n or 450, (0, 1, 42, 123), folder)
+    record("MountainCar-v0", mountain_car_action, n or 450, (0, 1, 42, 123), folder)
+    record("MountainCarContinuous-v0", mountain_car_continuous_action, n or 1050, (0, 42, 123), folder)
+    record("Acrobot-v1", acrobot_action, n or 1050, (0, 1, 42, 123), folder)
