@@ -170,7 +170,7 @@ sk_tensor sk_graph_binary(sk_graph *g, sk_binary kind, sk_tensor x, sk_tensor y)
     if (xn->scope != SK_SCOPE_ROWS || xn->cols != yn->cols || (yn->scope != SK_SCOPE_ROWS && !shared))
         return refuse(g, "binary: (B x %d) with (%s x %d) does not fit", xn->cols, shared ? "1" : "B", yn->cols);
     sk_tensor t = add_node(g, SK_OP_BINARY, SK_SCOPE_ROWS, 0, xn->cols, (sk_tensor[]){x, y}, 2);
-    if (t >= 0) g->nodes[t].kind = kind;
+    if (t >= 0) g->nodes[t].kind = (int)kind;
     return t;
 }
 

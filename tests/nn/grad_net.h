@@ -1,5 +1,5 @@
-/* grad_net: a small graph with random data, and its gradient held against central differences of the loss. A test
- * builds with the net_* helpers, says what to minimise, and calls net_check.
+/* grad_net: a small graph with random data, and its gradient held against central differences of the loss. A
+ * test builds with the net_* helpers, says what to minimise, and calls net_check.
  *
  * The batch has 11 rows in blocks of 4 on 2 slots, so every gradient is a sum over blocks and over slots. */
 #ifndef SK_TESTS_NN_GRAD_NET_H
@@ -12,33 +12,33 @@
 
 enum { NET_ROWS = 11, NET_BLOCK_ROWS = 4, NET_SLOTS = 2, NET_HOTS = 5, NET_MAX = 32, NET_SAMPLES = 250 };
 
-/* Allowed: |gradient - difference| <= absolute + relative * |difference|; the step of the differences. Losses are
- * sums of about 11 float32 terms near 1, so a difference has noise of some 1e-6 / step. */
+/* Allowed: |gradient - difference| <= absolute + relative * |difference|; the step of the differences. Losses
+ * are sums of about 11 float32 terms near 1, so a difference has noise of some 1e-6 / step. */
 static const struct net_tolerance {
     const char *name;
-    double      absolute, relative, step;
+    double absolute, relative, step;
 } net_smooth = {"smooth", 2e-4, 2e-4, 0.04}, /* error of the extrapolated difference ~ step^4 */
     net_steep = {"steep", 6e-4, 1e-3, 0.02}; /* functions with large higher derivatives        */
 
-/* How a parameter starts: uniform in [low, high]; or of that size with a random sign, or a sign per column (so
- * that nothing comes near a kink at 0). */
+/* How a parameter starts: uniform in [low, high]; or of that size with a random sign, or a sign per column
+ * (so that nothing comes near a kink at 0). */
 typedef enum net_signs { NET_PLAIN, NET_RANDOM_SIGNS, NET_COLUMN_SIGNS } net_signs;
 
 typedef struct small_net {
     sk_graph *g;
-    uint64_t  seed;
-    int       n_data, n_params;
+    uint64_t seed;
+    int n_data, n_params;
     struct {
         sk_tensor t;
-        void     *values; /* float or int32; INPUT (NET_ROWS x cols), CONST, TABLE */
+        void *values; /* float or int32; INPUT (NET_ROWS x cols), CONST, TABLE */
     } data[NET_MAX];
     struct {
         sk_tensor t;
-        double    low, high;
+        double low, high;
         net_signs signs;
     } params[NET_MAX];
     void (*prepare)(struct small_net *n, sk_plan *plan); /* may set data from a first forward run; or NULL */
-    sk_tensor user[16];                            /* tensors a prepare() wants to find again        */
+    sk_tensor user[16];                                  /* tensors a prepare() wants to find again        */
 } small_net;
 
 static inline small_net net_create(uint64_t seed) {
@@ -69,7 +69,7 @@ static inline sk_tensor net_input(small_net *n, int cols, double low, double hig
 /* int32 in [0, choices[c]) in column c. */
 static inline sk_tensor net_choices(small_net *n, int cols, const int *choices) {
     sk_tensor t = sk_graph_input(n->g, "choices", cols);
-    int32_t  *values = (int32_t *)(void *)net_add_data(n, t, NET_ROWS);
+    int32_t *values = (int32_t *)(void *)net_add_data(n, t, NET_ROWS);
     for (int i = 0; i < NET_ROWS * cols; i++) values[i] = fix_below(&n->seed, choices[i % cols]);
     return t;
 }
@@ -83,7 +83,8 @@ static inline sk_tensor net_table(small_net *n, int rows, int cols, double low, 
     fix_fill(net_add_data(n, t, rows), (size_t)(rows * cols), &n->seed, low, high);
     return t;
 }
-static inline sk_tensor net_param(small_net *n, int rows, int cols, double low, double high, net_signs signs) {
+static inline sk_tensor net_param(small_net *n, int rows, int cols, double low, double high,
+                                  net_signs signs) {
     char name[32];
     snprintf(name, sizeof name, "p%d", n->n_params);
     sk_tensor t = sk_graph_param(n->g, name, rows, cols);
@@ -97,7 +98,7 @@ static inline sk_tensor net_param(small_net *n, int rows, int cols, double low, 
 /* (B x cols) with a gradient behind it: each row is one of NET_HOTS rows of a parameter (one-hot x W). */
 static inline sk_tensor net_rows(small_net *n, int cols, double low, double high, net_signs signs) {
     sk_tensor hot = sk_graph_input(n->g, "one-hot", NET_HOTS);
-    float    *values = net_add_data(n, hot, NET_ROWS);
+    float *values = net_add_data(n, hot, NET_ROWS);
     memset(values, 0, sizeof(float) * NET_ROWS * NET_HOTS);
     for (int r = 0; r < NET_ROWS; r++) values[r * NET_HOTS + fix_below(&n->seed, NET_HOTS)] = 1.0f;
     sk_tensor w = net_param(n, NET_HOTS, cols, low, high, signs);
@@ -116,7 +117,7 @@ typedef struct net_run {
     small_net *n;
     sk_device *dev;
     sk_buffer *params;
-    sk_plan   *plan;
+    sk_plan *plan;
 } net_run;
 
 static inline void net_init_params(const small_net *n, float *params) {
@@ -124,7 +125,7 @@ static inline void net_init_params(const small_net *n, float *params) {
     for (int p = 0; p < n->n_params; p++) {
         const sk_node *node = sk_graph_node(n->g, n->params[p].t);
         for (int i = 0; i < node->rows * node->cols; i++) {
-            int    c = i % node->cols, negative = fix_below(&seed, 2);
+            int c = i % node->cols, negative = fix_below(&seed, 2);
             double x = fix_uniform(&seed, n->params[p].low, n->params[p].high);
             if (n->params[p].signs == NET_PLAIN) negative = 0;
             if (n->params[p].signs == NET_COLUMN_SIGNS) negative = c % 2;
@@ -134,9 +135,9 @@ static inline void net_init_params(const small_net *n, float *params) {
 }
 
 static inline net_run net_start(small_net *n, int level, int block_rows, int n_slots) {
-    net_run  run = {.n = n};
+    net_run run = {.n = n};
     sk_error err = {0};
-    char     isa[3] = {'v', (char)('0' + level), 0};
+    char isa[3] = {'v', (char)('0' + level), 0};
     setenv("SKIFF_ISA", isa, 1);
     cr_assert_eq(sk_device_create_cpu(1, &run.dev, &err), SK_OK, "%s", err.msg);
     size_t bytes = sk_graph_param_floats(n->g) * sizeof(float);
@@ -179,20 +180,22 @@ static inline double net_difference(net_run *run, float *x, double h) {
     return (above - below) / ((double)up - (double)down);
 }
 
-/* Every element (or an even sample of many) of one parameter; returns the worst error as a share of what is allowed. */
+/* Every element (or an even sample of many) of one parameter; returns the worst error as a share of what is
+ * allowed. */
 static inline double net_check_param(net_run *run, int p, const float *grad, const char *what,
                                      const struct net_tolerance *tol) {
     const sk_node *node = sk_graph_node(run->n->g, run->n->params[p].t);
-    int            n = node->rows * node->cols, stride = n / NET_SAMPLES + 1;
-    double         worst = 0.0;
+    int n = node->rows * node->cols, stride = n / NET_SAMPLES + 1;
+    double worst = 0.0;
     for (int i = 0; i < n; i += stride) {
-        int    at = node->offset + i / node->cols * node->ld + i % node->cols;
+        int at = node->offset + i / node->cols * node->ld + i % node->cols;
         float *x = (float *)sk_buffer_host(run->params) + at;
         double coarse = net_difference(run, x, tol->step), fine = net_difference(run, x, tol->step / 2);
         double slope = (4.0 * fine - coarse) / 3.0; /* Richardson: the error of order step^2 is gone */
         double off = fabs((double)grad[at] - slope) / (tol->absolute + tol->relative * fabs(slope));
         cr_assert(off <= 1.0, "%s, %s: %s[%d, %d] has gradient %.7g, differences give %.7g", what,
-                  sk_device_name(run->dev), node->name, i / node->cols, i % node->cols, (double)grad[at], slope);
+                  sk_device_name(run->dev), node->name, i / node->cols, i % node->cols, (double)grad[at],
+                  slope);
         if (off > worst) worst = off;
     }
     return worst;
@@ -201,14 +204,15 @@ static inline double net_check_param(net_run *run, int p, const float *grad, con
 /* What belongs to no element must get no gradient, or the optimiser would move it. */
 static inline void net_check_padding(net_run *run, const float *grad, const char *what) {
     size_t n = sk_graph_param_floats(run->n->g);
-    char  *used = calloc(n, 1);
+    char *used = calloc(n, 1);
     for (int p = 0; p < run->n->n_params; p++) {
         const sk_node *node = sk_graph_node(run->n->g, run->n->params[p].t);
         for (int i = 0; i < node->rows * node->cols; i++)
             used[node->offset + i / node->cols * node->ld + i % node->cols] = 1;
     }
     for (size_t i = 0; i < n; i++)
-        if (!used[i]) cr_assert_eq(grad[i], 0.0f, "%s: padding float %zu has gradient %g", what, i, (double)grad[i]);
+        if (!used[i])
+            cr_assert_eq(grad[i], 0.0f, "%s: padding float %zu has gradient %g", what, i, (double)grad[i]);
     free(used);
 }
 
@@ -221,7 +225,7 @@ static inline void net_check(small_net *n, const char *what, const struct net_to
     for (int level = 2; level <= 4; level++) {
         if (!sk_kernels_at(level)) continue;
         net_run run = net_start(n, level, NET_BLOCK_ROWS, NET_SLOTS);
-        float  *grad = malloc(floats * sizeof *grad);
+        float *grad = malloc(floats * sizeof *grad);
         for (int pass = 0; pass < 2; pass++) { /* the second run must not see what the first left behind */
             sk_plan_backward(run.plan, NET_ROWS);
             if (pass) assert_same_bits(grad, sk_plan_grad(run.plan), floats, what);
@@ -232,7 +236,8 @@ static inline void net_check(small_net *n, const char *what, const struct net_to
         net_run whole = net_start(n, level, NET_ROWS, 1); /* in one block */
         sk_plan_backward(whole.plan, NET_ROWS);
         for (size_t i = 0; i < floats; i++)
-            cr_assert_float_eq(sk_plan_grad(whole.plan)[i], grad[i], 1e-5 + 1e-5 * fabs((double)grad[i]), "%s", what);
+            cr_assert_float_eq(sk_plan_grad(whole.plan)[i], grad[i], 1e-5 + 1e-5 * fabs((double)grad[i]),
+                               "%s", what);
         net_stop(&whole);
         free(grad);
         net_stop(&run);

@@ -1,5 +1,5 @@
-/* mlp: a policy and value network of three layers with heads of 1, 2 and 6 columns and a loss on each, its data,
- * parameters and optimiser; what the tests of plans run. */
+/* mlp: a policy and value network of three layers with heads of 1, 2 and 6 columns and a loss on each, its
+ * data, parameters and optimiser; what the tests of plans run. */
 #ifndef SK_TESTS_NN_MLP_H
 #define SK_TESTS_NN_MLP_H
 #include "nn/plan.h"
@@ -12,14 +12,14 @@ enum { MLP_OBS = 5, MLP_WIDTH = 64, MLP_ROWS = 300, MLP_HEADS = 3 };
 static const int mlp_head_cols[MLP_HEADS] = {1, 2, 6};
 
 typedef struct mlp {
-    sk_graph  *g;
-    sk_tensor  obs, action, target, heads[MLP_HEADS], dist, loss;
+    sk_graph *g;
+    sk_tensor obs, action, target, heads[MLP_HEADS], dist, loss;
     sk_device *dev;
     sk_buffer *params;
-    sk_plan   *plan;
-    sk_adam   *adam;
-    float     *obs_data, *target_data; /* (MLP_ROWS x cols) */
-    int32_t   *action_data;
+    sk_plan *plan;
+    sk_adam *adam;
+    float *obs_data, *target_data; /* (MLP_ROWS x cols) */
+    int32_t *action_data;
 } mlp;
 
 static inline sk_tensor mlp_layer(mlp *m, const char *name, sk_tensor x, int n, sk_unary act) {
@@ -32,7 +32,7 @@ static inline sk_tensor mlp_layer(mlp *m, const char *name, sk_tensor x, int n, 
 
 static inline void mlp_build(mlp *m) {
     static const char *const names[MLP_HEADS] = {"value", "logits", "wide"};
-    static const int         part_n[1] = {2};
+    static const int part_n[1] = {2};
     cr_assert_eq(sk_graph_create(&m->g, NULL), SK_OK);
     m->obs = sk_graph_input(m->g, "obs", MLP_OBS);
     m->action = sk_graph_input(m->g, "action", 1);
@@ -80,7 +80,7 @@ static inline void mlp_bind(mlp *m, int first) {
 }
 
 static inline mlp mlp_create(int n_threads, const sk_plan_params *how) {
-    mlp      m = {0};
+    mlp m = {0};
     sk_error err = {0};
     mlp_build(&m);
     size_t floats = sk_graph_param_floats(m.g);
@@ -104,8 +104,8 @@ static inline void mlp_destroy(mlp *m) {
 
 /* Parameters, both moments and the step count as they are now; the caller frees. */
 typedef struct mlp_state {
-    size_t  n_floats;
-    float  *params, *moments;
+    size_t n_floats;
+    float *params, *moments;
     int64_t n_steps;
 } mlp_state;
 static inline mlp_state mlp_save(mlp *m) {
@@ -131,7 +131,8 @@ static inline void mlp_state_free(mlp_state *s) {
 }
 static inline void assert_same_state(const mlp_state *a, const mlp_state *b, const char *what) {
     cr_assert_eq(a->n_floats, b->n_floats);
-    cr_assert_eq(a->n_steps, b->n_steps, "%s: %lld and %lld steps", what, (long long)a->n_steps, (long long)b->n_steps);
+    cr_assert_eq(a->n_steps, b->n_steps, "%s: %lld and %lld steps", what, (long long)a->n_steps,
+                 (long long)b->n_steps);
     assert_same_bits(a->params, b->params, a->n_floats, what);
     assert_same_bits(a->moments, b->moments, 2 * a->n_floats, what);
 }

@@ -1,5 +1,6 @@
-/* nn_fixture: what the tests of nn share: random numbers, and memory that ends where a page begins that nobody
- * may touch, so that a kernel that reads or writes one float too far dies on the spot, with or without ASAN. */
+/* nn_fixture: what the tests of nn share: random numbers, and memory that ends where a page begins that
+ * nobody may touch, so that a kernel that reads or writes one float too far dies on the spot, with or without
+ * ASAN. */
 #ifndef SK_TESTS_NN_FIXTURE_H
 #define SK_TESTS_NN_FIXTURE_H
 #include "nn/cpu/kernels.h"
@@ -41,7 +42,7 @@ static inline float fix_from_bits(uint32_t bits) {
 
 enum { GUARD_MAX = 256 };
 static struct guard {
-    char  *map;
+    char *map;
     size_t bytes; /* writable part; a forbidden page follows */
     float *x;
 } guards[GUARD_MAX];
@@ -49,7 +50,7 @@ static int n_guards;
 
 /* n floats filled with NaN, ending at a forbidden page. Lives until guard_check_all. */
 static inline float *guard_alloc(size_t n) {
-    size_t        page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
     struct guard *g = &guards[n_guards++];
     cr_assert_lt(n_guards, GUARD_MAX);
     g->bytes = (n * sizeof(float) + 64 + page - 1) / page * page;
@@ -78,7 +79,8 @@ static inline void guard_check_all(void) {
         for (char *at = g->map; at < (char *)g->x; at += 4) {
             uint32_t bits;
             memcpy(&bits, at, 4);
-            cr_assert_eq(bits, GUARD_BITS, "array %d: written %td bytes before its start", i, (char *)g->x - at);
+            cr_assert_eq(bits, GUARD_BITS, "array %d: written %td bytes before its start", i,
+                         (char *)g->x - at);
         }
         munmap(g->map, g->bytes + page);
     }
@@ -87,13 +89,13 @@ static inline void guard_check_all(void) {
 
 static inline void assert_same_bits(const float *x, const float *y, size_t n, const char *what) {
     for (size_t i = 0; i < n; i++)
-        cr_assert_eq(fix_bits(x[i]), fix_bits(y[i]), "%s: float %zu of %zu is %a and %a", what, i, n, (double)x[i],
-                     (double)y[i]);
+        cr_assert_eq(fix_bits(x[i]), fix_bits(y[i]), "%s: float %zu of %zu is %a and %a", what, i, n,
+                     (double)x[i], (double)y[i]);
 }
 
 /* Every level this machine runs, as k. */
-#define FOR_LEVELS(level, k)                                                                               \
-    for (int level = 2; level <= 4; level++)                                                               \
+#define FOR_LEVELS(level, k)                                                                                 \
+    for (int level = 2; level <= 4; level++)                                                                 \
         for (const sk_kernels *k = sk_kernels_at(level); k; k = NULL)
 
 #endif

@@ -1,39 +1,54 @@
-/* Elementary functions against libm in double over their whole range, NaN and infinity, slopes against central
- * differences in double, and arrays of every length. */
+/* Elementary functions against libm in double over their whole range, NaN and infinity, slopes against
+ * central differences in double, and arrays of every length. */
 #include "tests/nn/nn_fixture.h"
 
 #include <float.h>
 
 /* The functions again, in double. */
 static double plain_sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
-static double plain_gelu(double x) { return x * plain_sigmoid(2.0 * sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)); }
+static double plain_gelu(double x) {
+    return x * plain_sigmoid(2.0 * sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x));
+}
 static double plain_unary(sk_unary kind, double a, double b, double x) {
     switch (kind) {
-    case SK_UNARY_IDENTITY: return x;
-    case SK_UNARY_TANH: return tanh(x);
-    case SK_UNARY_RELU: return x > 0.0 ? x : 0.0;
-    case SK_UNARY_ELU: return x > 0.0 ? x : expm1(x);
-    case SK_UNARY_GELU: return plain_gelu(x);
-    case SK_UNARY_SILU: return x * plain_sigmoid(x);
-    case SK_UNARY_SIGMOID: return plain_sigmoid(x);
-    case SK_UNARY_EXP: return exp(x);
-    case SK_UNARY_LOG: return log(x);
-    case SK_UNARY_SQUARE: return x * x;
-    case SK_UNARY_AFFINE: return a * x + b;
-    case SK_UNARY_CLIP: return x < a ? a : x > b ? b : x;
-    default: return NAN;
+    case SK_UNARY_IDENTITY:
+        return x;
+    case SK_UNARY_TANH:
+        return tanh(x);
+    case SK_UNARY_RELU:
+        return x > 0.0 ? x : 0.0;
+    case SK_UNARY_ELU:
+        return x > 0.0 ? x : expm1(x);
+    case SK_UNARY_GELU:
+        return plain_gelu(x);
+    case SK_UNARY_SILU:
+        return x * plain_sigmoid(x);
+    case SK_UNARY_SIGMOID:
+        return plain_sigmoid(x);
+    case SK_UNARY_EXP:
+        return exp(x);
+    case SK_UNARY_LOG:
+        return log(x);
+    case SK_UNARY_SQUARE:
+        return x * x;
+    case SK_UNARY_AFFINE:
+        return a * x + b;
+    case SK_UNARY_CLIP:
+        return x < a ? a : x > b ? b : x;
+    default:
+        return NAN;
     }
 }
 
-enum { CHUNK = 1000 }; /* not a multiple of a vector */
+enum { CHUNK = 1000 };                                /* not a multiple of a vector */
 static const float unary_a = -0.75f, unary_b = 1.25f; /* AFFINE's slope and offset, CLIP's range */
 
 /* What is allowed: |error| <= relative * |exact| or <= absolute, for x in [low, high]. */
 static const struct accuracy {
-    sk_unary    kind;
+    sk_unary kind;
     const char *name;
-    float       low, high;
-    double      relative, absolute;
+    float low, high;
+    double relative, absolute;
 } accuracies[] = {
     {SK_UNARY_TANH, "tanh", -FLT_MAX, FLT_MAX, 4e-7, 0.0},
     {SK_UNARY_EXP, "exp", -87.33f, 88.37f, 1.5e-7, 0.0},
@@ -67,9 +82,10 @@ static void check_chunk(const sk_kernels *k, const struct accuracy *want, const 
     for (int i = 0; i < CHUNK; i++) {
         double exact = plain_unary(want->kind, (double)unary_a, (double)unary_b, (double)x[i]);
         double err = fabs((double)y[i] - exact), relative = err / fmax(fabs(exact), (double)FLT_MIN);
-        int    ok = err <= want->absolute || relative <= want->relative;
-        if (!ok) cr_assert_fail("%s %s(%.9g) is %.9g, should be %.9g", k->level, want->name, (double)x[i],
-                                (double)y[i], exact);
+        int ok = err <= want->absolute || relative <= want->relative;
+        if (!ok)
+            cr_assert_fail("%s %s(%.9g) is %.9g, should be %.9g", k->level, want->name, (double)x[i],
+                           (double)y[i], exact);
         if (err > want->absolute && relative > worst[0]) worst[0] = relative;
         if (err > worst[1]) worst[1] = err;
     }
@@ -80,14 +96,15 @@ Test(elementwise, functions_are_accurate_over_their_whole_range) {
     FOR_LEVELS(level, k)
     for (int s = 0; s < SK_COUNT(accuracies); s++) {
         const struct accuracy *want = &accuracies[s];
-        double                 worst[2] = {0.0, 0.0}; /* relative where that counts, absolute */
-        int64_t                last = order_of(want->high), at = order_of(want->low);
+        double worst[2] = {0.0, 0.0}; /* relative where that counts, absolute */
+        int64_t last = order_of(want->high), at = order_of(want->low);
         while (at <= last) {
             float x[CHUNK];
             for (int i = 0; i < CHUNK; i++, at += STEP) x[i] = float_at(at < last ? at : last);
             check_chunk(k, want, x, worst);
         }
-        cr_log_info("%s %-18s worst relative %.3g, absolute %.3g\n", k->level, want->name, worst[0], worst[1]);
+        cr_log_info("%s %-18s worst relative %.3g, absolute %.3g\n", k->level, want->name, worst[0],
+                    worst[1]);
     }
 }
 
@@ -96,24 +113,26 @@ Test(elementwise, functions_are_accurate_around_one) {
     FOR_LEVELS(level, k)
     for (int s = 0; s < SK_COUNT(accuracies); s++) {
         const struct accuracy *want = &accuracies[s];
-        double                 worst[2] = {0.0, 0.0}, low = fmax((double)want->low, -10.0);
-        double                 high = fmin((double)want->high, 10.0);
+        double worst[2] = {0.0, 0.0}, low = fmax((double)want->low, -10.0);
+        double high = fmin((double)want->high, 10.0);
         for (int at = 0; low < high && at < 300000; at += CHUNK) {
             float x[CHUNK];
             for (int i = 0; i < CHUNK; i++) x[i] = (float)(low + (high - low) * (at + i) / 300000.0);
             check_chunk(k, want, x, worst);
         }
-        cr_log_info("%s %-18s [-10, 10] relative %.3g, absolute %.3g\n", k->level, want->name, worst[0], worst[1]);
+        cr_log_info("%s %-18s [-10, 10] relative %.3g, absolute %.3g\n", k->level, want->name, worst[0],
+                    worst[1]);
     }
 }
 
 Test(elementwise, known_points_are_exact) {
     static const struct {
         sk_unary kind;
-        float    x, y;
-    } points[] = {{SK_UNARY_TANH, 0.0f, 0.0f},  {SK_UNARY_EXP, 0.0f, 1.0f},  {SK_UNARY_LOG, 1.0f, 0.0f},
-                  {SK_UNARY_SIGMOID, 0.0f, 0.5f}, {SK_UNARY_GELU, 0.0f, 0.0f}, {SK_UNARY_SILU, 0.0f, 0.0f},
-                  {SK_UNARY_ELU, 0.0f, 0.0f},   {SK_UNARY_RELU, 0.0f, 0.0f}, {SK_UNARY_SQUARE, -3.0f, 9.0f}};
+        float x, y;
+    } points[] = {
+        {SK_UNARY_TANH, 0.0f, 0.0f},    {SK_UNARY_EXP, 0.0f, 1.0f},  {SK_UNARY_LOG, 1.0f, 0.0f},
+        {SK_UNARY_SIGMOID, 0.0f, 0.5f}, {SK_UNARY_GELU, 0.0f, 0.0f}, {SK_UNARY_SILU, 0.0f, 0.0f},
+        {SK_UNARY_ELU, 0.0f, 0.0f},     {SK_UNARY_RELU, 0.0f, 0.0f}, {SK_UNARY_SQUARE, -3.0f, 9.0f}};
     FOR_LEVELS(level, k)
     for (int s = 0; s < SK_COUNT(points); s++) {
         float y = NAN;
@@ -141,10 +160,12 @@ Test(elementwise, nan_in_gives_nan_out_in_its_own_lane_only) {
             float x[N], y[N], dy[N], dx[N];
             for (int i = 0; i < N; i++) x[i] = i == at ? NAN : 0.5f, dy[i] = i == at ? NAN : 1.0f;
             k->unary(kind, unary_a, unary_b, x, y, N);
-            for (int i = 0; i < N; i++) cr_assert_eq(!!isnan(y[i]), i == at, "v%d kind %d lane %d", level, kind, i);
+            for (int i = 0; i < N; i++)
+                cr_assert_eq(!!isnan(y[i]), i == at, "v%d kind %d lane %d", level, kind, i);
             for (int i = 0; i < N; i++) x[i] = y[i] = 0.5f;
             k->unary_grad(kind, unary_a, unary_b, x, y, dy, dx, N, 0);
-            for (int i = 0; i < N; i++) cr_assert_eq(!!isnan(dx[i]), i == at, "v%d slope %d lane %d", level, kind, i);
+            for (int i = 0; i < N; i++)
+                cr_assert_eq(!!isnan(dx[i]), i == at, "v%d slope %d lane %d", level, kind, i);
         }
     FOR_LEVELS(level, k)
     for (int kind = 0; kind < SK_BINARY_COUNT; kind++)
@@ -159,11 +180,12 @@ Test(elementwise, nan_in_gives_nan_out_in_its_own_lane_only) {
 Test(elementwise, infinity_goes_to_the_limit) {
     static const struct {
         sk_unary kind;
-        float    at_minus, at_plus;
-    } limits[] = {{SK_UNARY_TANH, -1.0f, 1.0f},       {SK_UNARY_RELU, 0.0f, INFINITY}, {SK_UNARY_ELU, -1.0f, INFINITY},
-                  {SK_UNARY_SIGMOID, 0.0f, 1.0f},     {SK_UNARY_LOG, NAN, INFINITY},   {SK_UNARY_SQUARE, INFINITY, INFINITY},
-                  {SK_UNARY_CLIP, -0.75f, 1.25f},     {SK_UNARY_EXP, 0.0f, NAN},       {SK_UNARY_GELU, NAN, INFINITY},
-                  {SK_UNARY_SILU, NAN, INFINITY}};
+        float at_minus, at_plus;
+    } limits[] = {{SK_UNARY_TANH, -1.0f, 1.0f},    {SK_UNARY_RELU, 0.0f, INFINITY},
+                  {SK_UNARY_ELU, -1.0f, INFINITY}, {SK_UNARY_SIGMOID, 0.0f, 1.0f},
+                  {SK_UNARY_LOG, NAN, INFINITY},   {SK_UNARY_SQUARE, INFINITY, INFINITY},
+                  {SK_UNARY_CLIP, -0.75f, 1.25f},  {SK_UNARY_EXP, 0.0f, NAN},
+                  {SK_UNARY_GELU, NAN, INFINITY},  {SK_UNARY_SILU, NAN, INFINITY}};
     FOR_LEVELS(level, k)
     for (int s = 0; s < SK_COUNT(limits); s++) {
         float x[2] = {-INFINITY, INFINITY}, want[2] = {limits[s].at_minus, limits[s].at_plus}, y[2];
@@ -184,7 +206,8 @@ Test(elementwise, exp_and_log_saturate_without_overflow) {
         cr_assert(y[2] >= 0.0f && y[2] < 1.2e-38f && y[3] == y[2], "v%d", level);
         float z[3] = {0.0f, -1.0f, 1e-44f};
         k->unary(SK_UNARY_LOG, 0.0f, 0.0f, z, y, 3);
-        for (int i = 0; i < 3; i++) cr_assert_float_eq(y[i], -87.3365f, 1e-3f, "v%d log(%g)", level, (double)z[i]);
+        for (int i = 0; i < 3; i++)
+            cr_assert_float_eq(y[i], -87.3365f, 1e-3f, "v%d log(%g)", level, (double)z[i]);
     }
 }
 
@@ -194,7 +217,7 @@ Test(elementwise, slopes_are_those_of_the_functions) {
     FOR_LEVELS(level, k)
     for (int kind = 0; kind < SK_UNARY_COUNT; kind++) {
         uint64_t seed = 11;
-        float    x[N], y[N], dy[N], dx[N], sum[N];
+        float x[N], y[N], dy[N], dx[N], sum[N];
         for (int i = 0; i < N; i++) {
             x[i] = kind == SK_UNARY_LOG ? 0.2f + 0.1f * (float)i : -3.03f + 0.1f * (float)i;
             dy[i] = (float)fix_uniform(&seed, -1.0, 1.0);
@@ -205,9 +228,12 @@ Test(elementwise, slopes_are_those_of_the_functions) {
         k->unary_grad(kind, unary_a, unary_b, x, y, dy, sum, N, 1);
         for (int i = 0; i < N; i++) {
             double a = (double)unary_a, b = (double)unary_b, h = 1e-5, at = (double)x[i];
-            double slope = (plain_unary((sk_unary)kind, a, b, at + h) - plain_unary((sk_unary)kind, a, b, at - h)) / (2 * h);
-            cr_assert_float_eq(dx[i], slope * (double)dy[i], 2e-6 * (1.0 + fabs(slope)), "v%d kind %d at %g: %g, not %g",
-                               level, kind, at, (double)dx[i], slope * (double)dy[i]);
+            double slope =
+                (plain_unary((sk_unary)kind, a, b, at + h) - plain_unary((sk_unary)kind, a, b, at - h)) /
+                (2 * h);
+            cr_assert_float_eq(dx[i], slope * (double)dy[i], 2e-6 * (1.0 + fabs(slope)),
+                               "v%d kind %d at %g: %g, not %g", level, kind, at, (double)dx[i],
+                               slope * (double)dy[i]);
             cr_assert_eq(sum[i], 1.0f + dx[i]);
         }
     }
@@ -230,18 +256,28 @@ Test(elementwise, slopes_far_out_are_finite) {
 
 static float plain_binary(int kind, float x, float y) {
     switch ((sk_binary)kind) {
-    case SK_BINARY_ADD: return x + y;
-    case SK_BINARY_SUB: return x - y;
-    case SK_BINARY_MUL: return x * y;
-    case SK_BINARY_DIV: return x / y;
-    case SK_BINARY_MIN: return x < y ? x : y;
-    case SK_BINARY_MAX: return x > y ? x : y;
-    default: return NAN;
+    case SK_BINARY_ADD:
+        return x + y;
+    case SK_BINARY_SUB:
+        return x - y;
+    case SK_BINARY_MUL:
+        return x * y;
+    case SK_BINARY_DIV:
+        return x / y;
+    case SK_BINARY_MIN:
+        return x < y ? x : y;
+    case SK_BINARY_MAX:
+        return x > y ? x : y;
+    default:
+        return NAN;
     }
 }
 static void plain_binary_grad(int kind, double x, double y, double d, double *dx, double *dy) {
     int to_x = kind == SK_BINARY_MIN ? x <= y : x >= y; /* ties: the first */
-    *dx = kind == SK_BINARY_MUL ? d * y : kind == SK_BINARY_DIV ? d / y : kind < SK_BINARY_MUL || to_x ? d : 0.0;
+    *dx = kind == SK_BINARY_MUL          ? d * y
+          : kind == SK_BINARY_DIV        ? d / y
+          : kind < SK_BINARY_MUL || to_x ? d
+                                         : 0.0;
     *dy = kind == SK_BINARY_MUL   ? d * x
           : kind == SK_BINARY_DIV ? -d * x / (y * y)
           : kind == SK_BINARY_ADD ? d
@@ -255,10 +291,10 @@ Test(elementwise, binaries_and_their_slopes_agree_for_every_length) {
     for (int kind = 0; kind < SK_BINARY_COUNT; kind++)
         for (int n = 1; n <= 40; n++) {
             uint64_t seed = 12;
-            float   *x = guard_fill((size_t)n, &seed, -2.0, 2.0), *y = guard_fill((size_t)n, &seed, 0.5, 2.0);
-            float   *z = guard_alloc((size_t)n), *dz = guard_fill((size_t)n, &seed, -1.0, 1.0);
-            float   *dx = guard_alloc((size_t)n), *dy = guard_fill((size_t)n, &seed, -1.0, 1.0);
-            float   *dy_was = guard_copy(dy, (size_t)n);
+            float *x = guard_fill((size_t)n, &seed, -2.0, 2.0), *y = guard_fill((size_t)n, &seed, 0.5, 2.0);
+            float *z = guard_alloc((size_t)n), *dz = guard_fill((size_t)n, &seed, -1.0, 1.0);
+            float *dx = guard_alloc((size_t)n), *dy = guard_fill((size_t)n, &seed, -1.0, 1.0);
+            float *dy_was = guard_copy(dy, (size_t)n);
             x[n / 2] = y[n / 2]; /* a tie */
             k->binary(kind, x, y, z, (size_t)n);
             k->binary_grad(kind, x, y, dz, dx, 0, dy, 1, (size_t)n);
@@ -279,9 +315,9 @@ Test(elementwise, arrays_of_every_length_end_where_they_end) {
     for (int n = 1; n <= 70; n++)
         for (int kind = 0; kind < SK_UNARY_COUNT; kind++) {
             uint64_t seed = 13;
-            size_t   size = (size_t)n;
-            float   *x = guard_fill(size, &seed, 0.1, 2.0), *y = guard_alloc(size), *dx = guard_alloc(size);
-            float   *long_x = guard_alloc(96), *long_y = guard_alloc(96);
+            size_t size = (size_t)n;
+            float *x = guard_fill(size, &seed, 0.1, 2.0), *y = guard_alloc(size), *dx = guard_alloc(size);
+            float *long_x = guard_alloc(96), *long_y = guard_alloc(96);
             for (int i = 0; i < 96; i++) long_x[i] = i < n ? x[i] : 1.0f;
             k->unary(kind, unary_a, unary_b, x, y, size);
             k->unary(kind, unary_a, unary_b, long_x, long_y, 96);
@@ -296,7 +332,7 @@ Test(elementwise, works_in_place) {
     FOR_LEVELS(level, k)
     for (int kind = 0; kind < SK_UNARY_COUNT; kind++) {
         uint64_t seed = 14;
-        float    x[37], y[37];
+        float x[37], y[37];
         fix_fill(x, 37, &seed, 0.1, 2.0);
         k->unary(kind, unary_a, unary_b, x, y, 37);
         k->unary(kind, unary_a, unary_b, x, x, 37);
@@ -309,15 +345,17 @@ Test(normalize, clips_and_keeps_to_its_columns) {
     for (int cols = 1; cols <= 35; cols++) {
         enum { ROWS = 3 };
         uint64_t seed = 15;
-        int      y_ld = cols == 1 ? 1 : (cols + 15) / 16 * 16;
-        float   *x = guard_fill((size_t)(ROWS * cols), &seed, -3.0, 3.0);
-        float   *mean = guard_fill((size_t)cols, &seed, -1.0, 1.0), *inv = guard_fill((size_t)cols, &seed, 0.5, 2.0);
-        float   *y = guard_alloc((size_t)(ROWS * y_ld));
+        int y_ld = cols == 1 ? 1 : (cols + 15) / 16 * 16;
+        float *x = guard_fill((size_t)(ROWS * cols), &seed, -3.0, 3.0);
+        float *mean = guard_fill((size_t)cols, &seed, -1.0, 1.0),
+              *inv = guard_fill((size_t)cols, &seed, 0.5, 2.0);
+        float *y = guard_alloc((size_t)(ROWS * y_ld));
         for (int i = 0; i < ROWS * y_ld; i++) y[i] = 7.0f;
         k->normalize(ROWS, cols, x, cols, mean, inv, 1.5f, y, y_ld);
         for (int r = 0; r < ROWS; r++)
             for (int c = 0; c < y_ld; c++) {
-                float want = c < cols ? fminf(1.5f, fmaxf(-1.5f, (x[r * cols + c] - mean[c]) * inv[c])) : 7.0f;
+                float want =
+                    c < cols ? fminf(1.5f, fmaxf(-1.5f, (x[r * cols + c] - mean[c]) * inv[c])) : 7.0f;
                 cr_assert_eq(y[r * y_ld + c], want, "v%d cols %d", level, cols);
             }
         guard_check_all();

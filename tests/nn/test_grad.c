@@ -2,7 +2,7 @@
 #include "tests/nn/grad_net.h"
 
 static const int widths[] = {1, 2, 5, 16, 17};
-static char      what[128];
+static char what[128];
 #define WHAT(...) (snprintf(what, sizeof what, __VA_ARGS__), what)
 
 /* act(x W + b) with K inputs and N outputs; x an input, or rows that want a gradient too. */
@@ -12,7 +12,8 @@ static void check_linear(int k, int n, sk_unary act, int with_bias, int x_wants_
     sk_tensor w = net_param(&net, k, n, 0.5 / k, 1.5 / k, NET_COLUMN_SIGNS);
     sk_tensor b = with_bias ? net_param(&net, 1, n, 0.1, 0.3, NET_COLUMN_SIGNS) : SK_NO_TENSOR;
     net_minimize(&net, sk_graph_linear(net.g, x, w, b, act));
-    net_check(&net, WHAT("linear k %d n %d act %d bias %d dx %d", k, n, (int)act, with_bias, x_wants_gradient),
+    net_check(&net,
+              WHAT("linear k %d n %d act %d bias %d dx %d", k, n, (int)act, with_bias, x_wants_gradient),
               &net_smooth);
 }
 
@@ -48,7 +49,8 @@ Test(grad, linear_with_rows_on_both_sides_of_a_kink) {
 
 static sk_tensor add_unary(small_net *n, int kind, sk_tensor x, int second) {
     if (kind == SK_UNARY_AFFINE) return sk_graph_affine(n->g, x, -0.7f, second ? 0.0f : 0.4f);
-    if (kind == SK_UNARY_CLIP) return sk_graph_clip(n->g, x, second ? 0.15f : -0.15f, second ? 3.0f : 0.15f + 3.0f);
+    if (kind == SK_UNARY_CLIP)
+        return sk_graph_clip(n->g, x, second ? 0.15f : -0.15f, second ? 3.0f : 0.15f + 3.0f);
     return sk_graph_unary(n->g, (sk_unary)kind, x);
 }
 
@@ -83,10 +85,14 @@ Test(grad, unary_of_an_input_feeds_a_layer) {
 static sk_tensor second_operand(small_net *n, int kind, int how, int cols) {
     double low = kind == SK_BINARY_DIV ? 0.7 : -0.3, high = kind == SK_BINARY_DIV ? 1.5 : 0.3;
     switch (how) {
-    case 0: return net_rows(n, cols, low, high, NET_PLAIN);
-    case 1: return net_param(n, 1, cols, low, high, NET_PLAIN);
-    case 2: return net_const(n, cols, low, high);
-    default: return net_input(n, cols, low, high);
+    case 0:
+        return net_rows(n, cols, low, high, NET_PLAIN);
+    case 1:
+        return net_param(n, 1, cols, low, high, NET_PLAIN);
+    case 2:
+        return net_const(n, cols, low, high);
+    default:
+        return net_input(n, cols, low, high);
     }
 }
 
@@ -97,11 +103,13 @@ Test(grad, binary) {
                 for (int x_is_input = 0; x_is_input < 2; x_is_input++) {
                     if (x_is_input && how >= 2) continue; /* nothing to differentiate */
                     small_net net = net_create((uint64_t)(1000 * kind + 10 * j + how));
-                    int       cols = widths[j];
+                    int cols = widths[j];
                     sk_tensor x = x_is_input ? net_input(&net, cols, 0.6, 1.4)
                                              : net_rows(&net, cols, 0.6, 1.4, NET_RANDOM_SIGNS);
-                    net_minimize(&net, sk_graph_binary(net.g, (sk_binary)kind, x, second_operand(&net, kind, how, cols)));
-                    net_check(&net, WHAT("binary %d, %d columns, second %d, input %d", kind, cols, how, x_is_input),
+                    net_minimize(&net, sk_graph_binary(net.g, (sk_binary)kind, x,
+                                                       second_operand(&net, kind, how, cols)));
+                    net_check(&net,
+                              WHAT("binary %d, %d columns, second %d, input %d", kind, cols, how, x_is_input),
                               &net_smooth);
                 }
 }
@@ -118,7 +126,8 @@ Test(grad, binary_of_a_tensor_with_itself) {
 Test(grad, softmax_and_log_softmax) {
     for (int log = 0; log < 2; log++)
         for (int j = 0; j < SK_COUNT(widths); j++)
-            for (int twice = 0; twice < 2; twice++) { /* twice: another consumer has written x's gradient before */
+            for (int twice = 0; twice < 2;
+                 twice++) { /* twice: another consumer has written x's gradient before */
                 small_net net = net_create((uint64_t)(200 + 10 * log + j));
                 sk_tensor x = net_rows(&net, widths[j], -1.5, 1.5, NET_PLAIN);
                 sk_tensor y = log ? sk_graph_log_softmax(net.g, x) : sk_graph_softmax(net.g, x);
@@ -132,10 +141,12 @@ Test(grad, softmax_and_layer_norm_take_an_input_of_any_width) {
     for (int op = 0; op < 3; op++)
         for (int j = 0; j < SK_COUNT(widths); j++) {
             small_net net = net_create((uint64_t)(300 + 10 * op + j));
-            int       cols = widths[j];
+            int cols = widths[j];
             sk_tensor x = net_input(&net, cols, -1.0, 1.0), y;
-            if (op == 0) y = sk_graph_softmax(net.g, x);
-            else if (op == 1) y = sk_graph_log_softmax(net.g, x);
+            if (op == 0)
+                y = sk_graph_softmax(net.g, x);
+            else if (op == 1)
+                y = sk_graph_log_softmax(net.g, x);
             else
                 y = sk_graph_layer_norm(net.g, x, net_param(&net, 1, cols, 0.5, 1.5, NET_PLAIN),
                                         net_param(&net, 1, cols, -1.0, 1.0, NET_PLAIN));
@@ -149,7 +160,7 @@ Test(grad, layer_norm) {
     for (int j = 1; j < SK_COUNT(widths); j++)
         for (int twice = 0; twice < 2; twice++) {
             small_net net = net_create((uint64_t)(400 + j));
-            int       cols = widths[j];
+            int cols = widths[j];
             sk_tensor x = net_rows(&net, cols, 0.5, 1.5, NET_COLUMN_SIGNS);
             sk_tensor gamma = net_param(&net, 1, cols, 0.5, 1.5, NET_PLAIN);
             sk_tensor beta = net_param(&net, 1, cols, -1.0, 1.0, NET_PLAIN);
@@ -177,7 +188,8 @@ Test(grad, sums_and_means) {
             small_net net = net_create((uint64_t)(600 + j));
             sk_tensor x = net_rows(&net, widths[j], 0.3, 1.0, NET_RANDOM_SIGNS);
             sk_tensor y = sk_graph_unary(net.g, SK_UNARY_SQUARE, x);
-            sk_graph_minimize(net.g, mean ? sk_graph_mean(net.g, y) : sk_graph_sum(net.g, y), 0.5f); /* column 0 only */
+            sk_graph_minimize(net.g, mean ? sk_graph_mean(net.g, y) : sk_graph_sum(net.g, y),
+                              0.5f); /* column 0 only */
             sk_graph_minimize(net.g, sk_graph_sum(net.g, sk_graph_row_sum(net.g, y)), -0.25f);
             net_check(&net, WHAT("sum, %d columns, mean %d", widths[j], mean), &net_smooth);
         }
@@ -188,9 +200,10 @@ Test(grad, concat_and_slice) {
         for (int j = 0; j < SK_COUNT(widths); j++) {
             small_net net = net_create((uint64_t)(700 + 10 * i + j));
             sk_tensor x = net_rows(&net, widths[i], -1.0, 1.0, NET_PLAIN);
-            sk_tensor y = j % 2 ? net_input(&net, widths[j], -1.0, 1.0) : net_rows(&net, widths[j], -1.0, 1.0, NET_PLAIN);
+            sk_tensor y = j % 2 ? net_input(&net, widths[j], -1.0, 1.0)
+                                : net_rows(&net, widths[j], -1.0, 1.0, NET_PLAIN);
             sk_tensor z = sk_graph_unary(net.g, SK_UNARY_TANH, sk_graph_concat(net.g, x, y));
-            int       cols = widths[i] + widths[j];
+            int cols = widths[i] + widths[j];
             net_minimize(&net, sk_graph_slice(net.g, z, cols / 3, cols - cols / 3));
             net_minimize(&net, sk_graph_slice(net.g, z, 0, cols / 2)); /* overlaps */
             net_minimize(&net, sk_graph_concat(net.g, z, z));
@@ -202,7 +215,7 @@ Test(grad, gather_and_normalize_feed_a_layer) {
     static const int table_rows[] = {23};
     for (int j = 0; j < SK_COUNT(widths); j++) {
         small_net net = net_create((uint64_t)(800 + j));
-        int       cols = widths[j];
+        int cols = widths[j];
         sk_tensor table = net_table(&net, table_rows[0], cols, -2.0, 2.0);
         sk_tensor x = sk_graph_gather(net.g, table, net_choices(&net, 1, table_rows));
         sk_tensor mean = net_const(&net, cols, -0.5, 0.5), inv_std = net_const(&net, cols, 0.5, 2.0);
@@ -230,7 +243,8 @@ static float *gradient_of(small_net *n) {
 
 Test(grad, stop_gradient_and_normalize_stop_it_exactly) {
     small_net net = net_create(900);
-    sk_tensor hidden = net_rows(&net, 5, -1.0, 1.0, NET_PLAIN), stopped = sk_graph_stop_gradient(net.g, hidden);
+    sk_tensor hidden = net_rows(&net, 5, -1.0, 1.0, NET_PLAIN),
+              stopped = sk_graph_stop_gradient(net.g, hidden);
     sk_tensor mean = net_const(&net, 5, -0.5, 0.5), inv_std = net_const(&net, 5, 0.5, 2.0);
     sk_tensor cut = sk_graph_normalize(net.g, hidden, mean, inv_std, 1.0f);
     sk_tensor w = net_param(&net, 5, 2, -1.0, 1.0, NET_PLAIN);
@@ -251,7 +265,8 @@ Test(grad, stop_gradient_halves_the_slope_of_a_square) {
     for (int stop = 0; stop < 2; stop++) {
         small_net net = net_create(901);
         sk_tensor x = net_rows(&net, 5, -1.0, 1.0, NET_PLAIN);
-        net_minimize(&net, sk_graph_binary(net.g, SK_BINARY_MUL, x, stop ? sk_graph_stop_gradient(net.g, x) : x));
+        net_minimize(&net,
+                     sk_graph_binary(net.g, SK_BINARY_MUL, x, stop ? sk_graph_stop_gradient(net.g, x) : x));
         n = sk_graph_param_floats(net.g);
         grad[stop] = gradient_of(&net);
         sk_graph_destroy(&net.g);
@@ -264,7 +279,8 @@ Test(grad, stop_gradient_halves_the_slope_of_a_square) {
 Test(grad, adds_up_over_all_consumers_of_a_tensor) {
     small_net net = net_create(910);
     sk_tensor x = net_rows(&net, 6, -1.0, 1.0, NET_PLAIN);
-    sk_tensor w = net_param(&net, 6, 6, -0.6, 0.6, NET_PLAIN), v = net_param(&net, 6, 1, -0.6, 0.6, NET_PLAIN);
+    sk_tensor w = net_param(&net, 6, 6, -0.6, 0.6, NET_PLAIN),
+              v = net_param(&net, 6, 1, -0.6, 0.6, NET_PLAIN);
     sk_tensor b = net_param(&net, 1, 6, -0.6, 0.6, NET_PLAIN);
     sk_tensor h = sk_graph_linear(net.g, x, w, b, SK_UNARY_TANH);
     net_minimize(&net, sk_graph_linear(net.g, h, w, b, SK_UNARY_SIGMOID)); /* W and b twice, h four times */
@@ -289,7 +305,8 @@ Test(grad, layer_of_one_input_used_twice) { /* K == 1 has ways of its own */
 Test(grad, leaves_out_what_is_not_minimised) {
     small_net net = net_create(912);
     sk_tensor x = net_rows(&net, 3, -1.0, 1.0, NET_PLAIN), y = net_rows(&net, 3, -1.0, 1.0, NET_PLAIN);
-    sk_tensor unused = net_param(&net, 4, 4, -1.0, 1.0, NET_PLAIN), z = sk_graph_binary(net.g, SK_BINARY_MUL, x, y);
+    sk_tensor unused = net_param(&net, 4, 4, -1.0, 1.0, NET_PLAIN),
+              z = sk_graph_binary(net.g, SK_BINARY_MUL, x, y);
     sk_graph_sum(net.g, sk_graph_row_sum(net.g, z)); /* a metric: watched, not minimised */
     sk_graph_output(net.g, z);
     net_minimize(&net, sk_graph_unary(net.g, SK_UNARY_TANH, x));
@@ -310,7 +327,8 @@ Test(grad, three_layers_with_two_heads) {
                             net_param(&net, 1, 64, -0.3, 0.3, NET_PLAIN), SK_UNARY_TANH);
     sk_graph_output(net.g, h); /* a kept tensor lies elsewhere */
     for (int head = 1; head <= 6; head += 5)
-        net_minimize(&net, sk_graph_linear(net.g, h, net_param(&net, 64, head, -0.3, 0.3, NET_PLAIN),
-                                           net_param(&net, 1, head, -0.3, 0.3, NET_PLAIN), SK_UNARY_IDENTITY));
+        net_minimize(&net,
+                     sk_graph_linear(net.g, h, net_param(&net, 64, head, -0.3, 0.3, NET_PLAIN),
+                                     net_param(&net, 1, head, -0.3, 0.3, NET_PLAIN), SK_UNARY_IDENTITY));
     net_check(&net, "three layers", &net_smooth);
 }

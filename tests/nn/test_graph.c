@@ -101,28 +101,36 @@ Test(graph, refuses_wrong_shapes_and_says_what_they_are) {
     assert_refused(sk_graph_categorical(g, grad5, rows1, SK_NO_TENSOR, two_parts, 2), "5 choices in 2 parts");
     assert_refused(sk_graph_categorical(g, grad5, rows5, SK_NO_TENSOR, two_parts, 1), "2 choices in 1 parts");
     assert_refused(sk_graph_categorical(g, grad5, rows5, SK_NO_TENSOR, bad_parts, 2), "part 1 has 0 choices");
-    assert_refused(sk_graph_categorical(g, grad5, sk_graph_slice(g, rows5, 0, 2), rows1, two_parts, 2), "mask of 1");
-    assert_refused(sk_graph_categorical(g, grad5, sk_graph_slice(g, rows5, 0, 2), grad5, two_parts, 2), "mask");
+    assert_refused(sk_graph_categorical(g, grad5, sk_graph_slice(g, rows5, 0, 2), rows1, two_parts, 2),
+                   "mask of 1");
+    assert_refused(sk_graph_categorical(g, grad5, sk_graph_slice(g, rows5, 0, 2), grad5, two_parts, 2),
+                   "mask");
     assert_refused(sk_graph_gaussian(g, grad5, row5, rows1), "gaussian");
     assert_refused(sk_graph_gaussian(g, grad5, b3, rows5), "log_std of 3");
     assert_refused(sk_graph_gaussian(g, grad5, row5, grad5), "gaussian");
     assert_refused(sk_graph_sample_gaussian(g, grad5, row5, rows1), "gaussian");
-    assert_refused(sk_graph_sample_categorical(g, grad5, grad1, SK_NO_TENSOR, &two_parts[1], 1), "categorical");
+    assert_refused(sk_graph_sample_categorical(g, grad5, grad1, SK_NO_TENSOR, &two_parts[1], 1),
+                   "categorical");
     assert_refused(sk_graph_input(g, "empty", 0), "1 to 2^20 columns, got 0");
     assert_refused(sk_graph_param(g, "empty", 0, 3), "\"empty\" needs at least one row");
     assert_refused(sk_graph_param(g, "b3", 1, 3), "two parameters are called \"b3\"");
     assert_refused(sk_graph_param(g, "huge", 1 << 20, 1 << 20), "2^30 parameters at \"huge\"");
-    assert_refused(sk_graph_param(g, "a name that goes on and on until it fits nowhere at all", 1, 1), "too long");
+    assert_refused(sk_graph_param(g, "a name that goes on and on until it fits nowhere at all", 1, 1),
+                   "too long");
 }
 
 static sk_ppo_loss_in ppo_inputs(void) {
     static const int part_n[1] = {5};
-    return (sk_ppo_loss_in){.dist = sk_graph_categorical(g, grad5, rows1, SK_NO_TENSOR, part_n, 1), .value = grad1,
-                            .logp_old = rows1, .value_old = rows1, .advantage = rows1, .value_target = rows1,
-                            .weight = rows1, .coef = sk_graph_const(g, "coef", SK_PPO_COEF_N)};
+    return (sk_ppo_loss_in){.dist = sk_graph_categorical(g, grad5, rows1, SK_NO_TENSOR, part_n, 1),
+                            .value = grad1,
+                            .logp_old = rows1,
+                            .value_old = rows1,
+                            .advantage = rows1,
+                            .value_target = rows1,
+                            .weight = rows1,
+                            .coef = sk_graph_const(g, "coef", SK_PPO_COEF_N)};
 }
-#define PPO_WITH(field, tensor)                                                                            \
-    (in = ppo_inputs(), in.field = (tensor), sk_graph_ppo_loss(g, &in))
+#define PPO_WITH(field, tensor) (in = ppo_inputs(), in.field = (tensor), sk_graph_ppo_loss(g, &in))
 
 Test(graph, refuses_a_ppo_loss_that_does_not_fit) {
     sk_ppo_loss_in in = ppo_inputs();
@@ -150,7 +158,7 @@ Test(graph, refuses_tensors_that_do_not_exist) {
 
 Test(graph, keeps_its_first_error_and_passes_minus_one_on) {
     static const int part_n[1] = {5};
-    sk_tensor        bad = sk_graph_slice(g, rows5, 4, 9);
+    sk_tensor bad = sk_graph_slice(g, rows5, 4, 9);
     cr_assert_eq(bad, -1);
     cr_assert_eq(sk_graph_unary(g, SK_UNARY_TANH, bad), -1);
     cr_assert_eq(sk_graph_linear(g, bad, w53, b3, SK_UNARY_TANH), -1);
@@ -195,7 +203,7 @@ Test(graph, refuses_an_empty_graph) {
 
 Test(graph, refuses_more_tensors_than_there_is_room_for) {
     sk_tensor t = rows5;
-    int       n = 0;
+    int n = 0;
     while ((t = sk_graph_unary(g, SK_UNARY_TANH, t)) >= 0) n++;
     cr_assert_eq(n, SK_GRAPH_MAX_NODES - 9);
     sk_error err = {0};

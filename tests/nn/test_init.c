@@ -9,11 +9,11 @@ enum { LD_MAX = 96, ROWS_MAX = 96 };
 static float w[ROWS_MAX * LD_MAX], other[ROWS_MAX * LD_MAX];
 
 static const struct {
-    int   rows, cols, ld;
+    int rows, cols, ld;
     float gain;
-} shapes[] = {{1, 1, 1, 1.0f},     {1, 7, 16, 1.0f},   {7, 1, 1, 2.0f},   {3, 5, 16, 1.41421356f}, {5, 3, 16, 0.01f},
-              {16, 16, 16, 1.0f},  {64, 64, 64, 1.41421356f}, {4, 64, 64, 1.0f}, {64, 2, 16, 0.01f},  {96, 33, 48, 3.0f},
-              {33, 96, 96, 1.0f}};
+} shapes[] = {{1, 1, 1, 1.0f},    {1, 7, 16, 1.0f},   {7, 1, 1, 2.0f},           {3, 5, 16, 1.41421356f},
+              {5, 3, 16, 0.01f},  {16, 16, 16, 1.0f}, {64, 64, 64, 1.41421356f}, {4, 64, 64, 1.0f},
+              {64, 2, 16, 0.01f}, {96, 33, 48, 3.0f}, {33, 96, 96, 1.0f}};
 
 /* Scalar product of two rows or, if there are more rows than columns, of two columns. */
 static double product(const float *m, int rows, int cols, int ld, int i, int j) {
@@ -27,7 +27,7 @@ static double product(const float *m, int rows, int cols, int ld, int i, int j) 
 
 Test(init, rows_or_columns_are_orthogonal_and_as_long_as_the_gain) {
     for (int s = 0; s < SK_COUNT(shapes); s++) {
-        int    rows = shapes[s].rows, cols = shapes[s].cols, ld = shapes[s].ld, k = rows < cols ? rows : cols;
+        int rows = shapes[s].rows, cols = shapes[s].cols, ld = shapes[s].ld, k = rows < cols ? rows : cols;
         double gain2 = (double)shapes[s].gain * (double)shapes[s].gain;
         cr_assert_eq(sk_init_orthogonal(w, rows, cols, ld, shapes[s].gain, 1, 2, NULL), SK_OK);
         for (int i = 0; i < k; i++)
@@ -41,8 +41,10 @@ Test(init, leaves_padding_alone) {
     for (int i = 0; i < ROWS_MAX * LD_MAX; i++) w[i] = 7.0f;
     cr_assert_eq(sk_init_orthogonal(w, 5, 3, 16, 1.0f, 1, 2, NULL), SK_OK);
     for (int i = 0; i < ROWS_MAX * LD_MAX; i++) {
-        if (i < 5 * 16 && i % 16 < 3) cr_assert_leq(fabsf(w[i]), 1.0f);
-        else cr_assert_eq(w[i], 7.0f, "float %d", i);
+        if (i < 5 * 16 && i % 16 < 3)
+            cr_assert_leq(fabsf(w[i]), 1.0f);
+        else
+            cr_assert_eq(w[i], 7.0f, "float %d", i);
     }
 }
 
@@ -55,7 +57,8 @@ Test(init, is_a_function_of_seed_and_index) {
     for (int change = 0; change < 2; change++) {
         cr_assert_eq(sk_init_orthogonal(other, 8, 8, 16, 1.0f, change ? 6 : 5, change ? 3 : 4, NULL), SK_OK);
         for (int i = 0; i < 8 * 16; i++)
-            if (i % 16 < 8) cr_assert_neq(w[i], other[i], "%s changed, float %d stayed", change ? "seed" : "index", i);
+            if (i % 16 < 8)
+                cr_assert_neq(w[i], other[i], "%s changed, float %d stayed", change ? "seed" : "index", i);
     }
 }
 

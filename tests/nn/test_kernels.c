@@ -1,4 +1,5 @@
-/* Products, sums and Adam, at every instruction set of this machine, against plain C in double and OpenBLAS. */
+/* Products, sums and Adam, at every instruction set of this machine, against plain C in double and OpenBLAS.
+ */
 #include "tests/nn/nn_fixture.h"
 
 #include <cblas.h>
@@ -7,20 +8,32 @@
 
 /* One product: A (m x k), B (k x n), C (m x n) with rows longer than needed. */
 typedef struct product {
-    int    m, n, k, transposed, with_bias, accumulate;
+    int m, n, k, transposed, with_bias, accumulate;
     float *a, *b, *c, *start, *bias;
 } product;
 
 static sk_gemm gemm_of(const product *p) {
-    sk_gemm g = {.m = p->m, .n = p->n, .k = p->k, .a = p->a, .b = p->b, .b_row = p->n, .c = p->c, .c_row = p->n,
-                 .bias = p->bias, .accumulate = p->accumulate};
+    sk_gemm g = {.m = p->m,
+                 .n = p->n,
+                 .k = p->k,
+                 .a = p->a,
+                 .b = p->b,
+                 .b_row = p->n,
+                 .c = p->c,
+                 .c_row = p->n,
+                 .bias = p->bias,
+                 .accumulate = p->accumulate};
     g.a_row = p->transposed ? 1 : p->k;
     g.a_col = p->transposed ? p->m : 1;
     return g;
 }
 
 static product product_create(int m, int n, int k, int variant, uint64_t *seed) {
-    product p = {.m = m, .n = n, .k = k, .transposed = variant & 1, .with_bias = variant == 2 || variant == 3,
+    product p = {.m = m,
+                 .n = n,
+                 .k = k,
+                 .transposed = variant & 1,
+                 .with_bias = variant == 2 || variant == 3,
                  .accumulate = variant >= 4};
     p.a = guard_fill((size_t)m * k, seed, -1.0, 1.0);
     p.b = guard_fill((size_t)k * n, seed, -1.0, 1.0);
@@ -31,7 +44,9 @@ static product product_create(int m, int n, int k, int variant, uint64_t *seed) 
     return p;
 }
 
-static float a_of(const product *p, int i, int q) { return p->transposed ? p->a[q * p->m + i] : p->a[i * p->k + q]; }
+static float a_of(const product *p, int i, int q) {
+    return p->transposed ? p->a[q * p->m + i] : p->a[i * p->k + q];
+}
 static float start_of(const product *p, int i, int j) {
     return p->accumulate ? p->start[i * p->n + j] : p->bias ? p->bias[j] : 0.0f;
 }
@@ -57,10 +72,11 @@ static void check_product(const product *p, int level) {
             }
             /* Higham 2002, eq. 3.5: |error| <= gamma_(k+1) * sum |a||b| */
             cr_assert_leq(fabs(got - exact), (p->k + 2) * ULP * size,
-                          "v%d m %d n %d k %d: C[%d, %d] is %.9g, should be %.9g", level, p->m, p->n, p->k, i, j, got,
-                          exact);
+                          "v%d m %d n %d k %d: C[%d, %d] is %.9g, should be %.9g", level, p->m, p->n, p->k, i,
+                          j, got, exact);
             cr_assert_eq(fix_bits(p->c[i * p->n + j]), fix_bits(chain(p, level, i, j)),
-                         "v%d m %d n %d k %d: C[%d, %d] is not the sum in rising order", level, p->m, p->n, p->k, i, j);
+                         "v%d m %d n %d k %d: C[%d, %d] is not the sum in rising order", level, p->m, p->n,
+                         p->k, i, j);
         }
 }
 
@@ -88,14 +104,14 @@ Test(gemm, agrees_with_openblas) {
         for (int n = 16; n <= 80; n += 16)
             for (int s = 0; s < SK_COUNT(gemm_ks); s++)
                 for (int variant = 0; variant < 6; variant++) {
-                    int     depth = gemm_ks[s];
+                    int depth = gemm_ks[s];
                     product p = product_create(m, n, depth, variant, &seed);
                     sk_gemm g = gemm_of(&p);
                     k->gemm(&g);
                     for (int i = 0; i < m; i++)
                         for (int j = 0; j < n; j++) p.start[i * n + j] = start_of(&p, i, j);
-                    cblas_sgemm(CblasRowMajor, p.transposed ? CblasTrans : CblasNoTrans, CblasNoTrans, m, n, depth,
-                                1.0f, p.a, p.transposed ? m : depth, p.b, n, 1.0f, p.start, n);
+                    cblas_sgemm(CblasRowMajor, p.transposed ? CblasTrans : CblasNoTrans, CblasNoTrans, m, n,
+                                depth, 1.0f, p.a, p.transposed ? m : depth, p.b, n, 1.0f, p.start, n);
                     for (int i = 0; i < m * n; i++) /* |a|, |b|, |c| <= 1 */
                         cr_assert_leq(fabsf(p.c[i] - p.start[i]), 2 * (depth + 2) * ULP * (depth + 1),
                                       "v%d m %d n %d k %d", level, m, n, depth);
@@ -127,15 +143,17 @@ Test(gemm, an_element_does_not_depend_on_the_shape_around_it) {
     }
 }
 
-Test(gemm, reads_rows_of_any_length) { /* as inputs lie in the caller's table: longer rows, or overlapping windows */
+Test(
+    gemm,
+    reads_rows_of_any_length) { /* as inputs lie in the caller's table: longer rows, or overlapping windows */
     enum { M = 9, N = 32, K = 5 };
     static const int rows[] = {K, K + 1, 23, 2};
-    uint64_t         seed = 4;
+    uint64_t seed = 4;
     FOR_LEVELS(level, k)
     for (int s = 0; s < SK_COUNT(rows); s++) {
-        int     a_row = rows[s];
+        int a_row = rows[s];
         product p = product_create(M, N, K, 0, &seed);
-        float  *a = guard_fill((size_t)(M - 1) * a_row + K, &seed, -1.0, 1.0);
+        float *a = guard_fill((size_t)(M - 1) * a_row + K, &seed, -1.0, 1.0);
         sk_gemm g = gemm_of(&p);
         g.a = a;
         g.a_row = a_row;
@@ -152,7 +170,7 @@ Test(dot_rows, agrees_with_double) {
     FOR_LEVELS(level, k)
     for (int depth = 1; depth <= 70; depth++)
         for (int rows = 1; rows <= 4; rows += 3) {
-            int    x_row = depth + (depth % 3);
+            int x_row = depth + (depth % 3);
             float *x = guard_fill((size_t)(rows - 1) * x_row + depth, &seed, -1.0, 1.0);
             float *w = guard_fill((size_t)depth, &seed, -1.0, 1.0), *y = guard_alloc((size_t)rows);
             k->dot_rows(rows, depth, x, x_row, w, 0.25f, y);
@@ -173,7 +191,7 @@ Test(transpose, turns_rows_into_columns_and_zeroes_the_rest) {
     FOR_LEVELS(level, k)
     for (int rows = 1; rows <= 35; rows += 2)
         for (int cols = 1; cols <= 20; cols += 3) {
-            int    src_ld = cols + 2, dst_ld = (rows + 15) / 16 * 16;
+            int src_ld = cols + 2, dst_ld = (rows + 15) / 16 * 16;
             float *src = guard_fill((size_t)rows * src_ld, &seed, -1.0, 1.0);
             float *dst = guard_alloc((size_t)cols * dst_ld);
             k->transpose(rows, cols, src, src_ld, dst, dst_ld);
@@ -186,20 +204,20 @@ Test(transpose, turns_rows_into_columns_and_zeroes_the_rest) {
 
 Test(col_sum, agrees_with_double) {
     static const int widths[] = {1, 16, 32, 80};
-    uint64_t         seed = 7;
+    uint64_t seed = 7;
     FOR_LEVELS(level, k)
     for (int rows = 1; rows <= 40; rows++)
         for (int s = 0; s < SK_COUNT(widths); s++)
             for (int accumulate = 0; accumulate < 2; accumulate++) {
-                int    n = widths[s];
+                int n = widths[s];
                 float *x = guard_fill((size_t)rows * n, &seed, -1.0, 1.0), *out = guard_alloc((size_t)n);
                 for (int c = 0; accumulate && c < n; c++) out[c] = 0.5f;
                 k->col_sum(rows, n, x, n, out, accumulate);
                 for (int c = 0; c < n; c++) {
                     double exact = accumulate ? 0.5 : 0.0;
                     for (int r = 0; r < rows; r++) exact += (double)x[r * n + c];
-                    cr_assert_leq(fabs((double)out[c] - exact), (rows + 1) * ULP * (rows + 0.5), "v%d rows %d", level,
-                                  rows);
+                    cr_assert_leq(fabs((double)out[c] - exact), (rows + 1) * ULP * (rows + 0.5),
+                                  "v%d rows %d", level, rows);
                 }
                 guard_check_all();
             }
@@ -208,7 +226,7 @@ Test(col_sum, agrees_with_double) {
 Test(sums, agree_with_double) {
     enum { N_MAX = 9000 };
     static const int sizes[] = {1, 2, 3, 5, 8, 15, 16, 17, 31, 32, 33, 47, 70, 1024, 4095, 4096, 4097, N_MAX};
-    uint64_t         seed = 8;
+    uint64_t seed = 8;
     FOR_LEVELS(level, k)
     for (int s = 0; s < SK_COUNT(sizes); s++) {
         size_t n = (size_t)sizes[s];
@@ -228,7 +246,8 @@ Test(sums, agree_with_double) {
     }
 }
 
-Test(sums, a_large_vector_keeps_its_precision) { /* 2^20 ones in one float sum would be fine, 2^20 tenths not */
+Test(sums,
+     a_large_vector_keeps_its_precision) { /* 2^20 ones in one float sum would be fine, 2^20 tenths not */
     enum { N = 1 << 20 };
     float *x = guard_alloc(N);
     for (int i = 0; i < N; i++) x[i] = 0.1f;
@@ -252,9 +271,10 @@ Test(adam, follows_the_paper_for_100_steps) {
     enum { N = 37, STEPS = 100 };
     const double lr = 1e-2, scale = 0.5;
     FOR_LEVELS(level, k) {
-        uint64_t   seed = 9;
+        uint64_t seed = 9;
         plain_adam plain[N] = {0};
-        float     *p = guard_fill(N, &seed, -1.0, 1.0), *m = guard_alloc(N), *v = guard_alloc(N), *grad = guard_alloc(N);
+        float *p = guard_fill(N, &seed, -1.0, 1.0), *m = guard_alloc(N), *v = guard_alloc(N),
+              *grad = guard_alloc(N);
         memset(m, 0, N * sizeof *m);
         memset(v, 0, N * sizeof *v);
         for (int i = 0; i < N; i++) plain[i].p = (double)p[i];
@@ -263,8 +283,15 @@ Test(adam, follows_the_paper_for_100_steps) {
                 grad[i] = (float)(fix_uniform(&seed, -1.0, 1.5) * pow(10.0, i % 7 - 5));
                 plain_step(&plain[i], scale * (double)grad[i], t, lr);
             }
-            k->adam(&(sk_adam_step){.n = N, .param = p, .m = m, .v = v, .grad = grad, .grad_scale = (float)scale,
-                                    .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-5f,
+            k->adam(&(sk_adam_step){.n = N,
+                                    .param = p,
+                                    .m = m,
+                                    .v = v,
+                                    .grad = grad,
+                                    .grad_scale = (float)scale,
+                                    .beta1 = 0.9f,
+                                    .beta2 = 0.999f,
+                                    .eps = 1e-5f,
                                     .step_size = (float)(lr / (1.0 - pow((double)0.9f, t))),
                                     .inv_sqrt_bias2 = (float)(1.0 / sqrt(1.0 - pow((double)0.999f, t)))});
         }
@@ -282,11 +309,19 @@ Test(adam, a_parameter_without_a_gradient_stays_and_tails_are_not_touched) {
     FOR_LEVELS(level, k)
     for (int n = 1; n <= 40; n++) {
         uint64_t seed = 10;
-        float   *p = guard_fill((size_t)n, &seed, -1.0, 1.0), *was = guard_copy(p, (size_t)n);
-        float   *zero = guard_alloc(3 * (size_t)n);
+        float *p = guard_fill((size_t)n, &seed, -1.0, 1.0), *was = guard_copy(p, (size_t)n);
+        float *zero = guard_alloc(3 * (size_t)n);
         memset(zero, 0, 3 * (size_t)n * sizeof *zero);
-        k->adam(&(sk_adam_step){.n = (size_t)n, .param = p, .m = zero, .v = zero + n, .grad = zero + 2 * n,
-                                .grad_scale = 1.0f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-5f, .step_size = 0.1f,
+        k->adam(&(sk_adam_step){.n = (size_t)n,
+                                .param = p,
+                                .m = zero,
+                                .v = zero + n,
+                                .grad = zero + 2 * n,
+                                .grad_scale = 1.0f,
+                                .beta1 = 0.9f,
+                                .beta2 = 0.999f,
+                                .eps = 1e-5f,
+                                .step_size = 0.1f,
                                 .inv_sqrt_bias2 = 1.0f});
         assert_same_bits(p, was, (size_t)n, k->level);
         guard_check_all();

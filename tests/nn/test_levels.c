@@ -1,11 +1,12 @@
-/* x86-64-v3 and v4 give the same bits wherever lanes are not summed: what nn/cpu/simd.h claims, kernel by kernel. */
+/* x86-64-v3 and v4 give the same bits wherever lanes are not summed: what nn/cpu/simd.h claims, kernel by
+ * kernel. */
 #include "tests/nn/nn_fixture.h"
 
 enum { ROWS = 37, COLS = 33, LD = 48, N = ROWS * LD, DIST_LD = SK_PAD };
 
 /* Inputs, and what one level makes of them. */
 typedef struct work {
-    float   x[N], y[N], d[N], out[N], out2[N], row[LD], row2[LD], mask[ROWS * COLS];
+    float x[N], y[N], d[N], out[N], out2[N], row[LD], row2[LD], mask[ROWS * COLS];
     int32_t action[ROWS];
 } work;
 
@@ -25,10 +26,28 @@ static void work_fill(work *w, double low, double high) {
 }
 
 static void gemm(const sk_kernels *k, work *w) {
-    k->gemm(&(sk_gemm){.m = ROWS, .n = LD, .k = COLS, .a = w->x, .a_row = LD, .a_col = 1, .b = w->y, .b_row = LD,
-                       .c = w->out, .c_row = LD, .bias = w->row});
-    k->gemm(&(sk_gemm){.m = COLS, .n = LD, .k = ROWS, .a = w->x, .a_row = 1, .a_col = LD, .b = w->d, .b_row = LD,
-                       .c = w->out2, .c_row = LD, .accumulate = 1});
+    k->gemm(&(sk_gemm){.m = ROWS,
+                       .n = LD,
+                       .k = COLS,
+                       .a = w->x,
+                       .a_row = LD,
+                       .a_col = 1,
+                       .b = w->y,
+                       .b_row = LD,
+                       .c = w->out,
+                       .c_row = LD,
+                       .bias = w->row});
+    k->gemm(&(sk_gemm){.m = COLS,
+                       .n = LD,
+                       .k = ROWS,
+                       .a = w->x,
+                       .a_row = 1,
+                       .a_col = LD,
+                       .b = w->d,
+                       .b_row = LD,
+                       .c = w->out2,
+                       .c_row = LD,
+                       .accumulate = 1});
 }
 static void unary(const sk_kernels *k, work *w) {
     for (int kind = 0; kind < SK_UNARY_COUNT; kind++) {
@@ -72,17 +91,37 @@ static void layer_norm(const sk_kernels *k, work *w) {
 }
 static void categorical(const sk_kernels *k, work *w) {
     static const int part_n[1] = {COLS};
-    sk_categorical   c = {.rows = ROWS, .n_parts = 1, .ld = LD, .part_n = part_n, .logits = w->x, .mask = w->mask,
-                          .mask_ld = COLS, .action = w->action, .action_ld = 1, .out = w->out, .d_out = w->d,
-                          .d_logits = w->out2, .noise = w->y, .noise_ld = LD};
+    sk_categorical c = {.rows = ROWS,
+                        .n_parts = 1,
+                        .ld = LD,
+                        .part_n = part_n,
+                        .logits = w->x,
+                        .mask = w->mask,
+                        .mask_ld = COLS,
+                        .action = w->action,
+                        .action_ld = 1,
+                        .out = w->out,
+                        .d_out = w->d,
+                        .d_logits = w->out2,
+                        .noise = w->y,
+                        .noise_ld = LD};
     k->categorical(&c);
     k->categorical_grad(&c);
     c.choice = (int32_t *)(void *)(w->out + ROWS * DIST_LD);
     k->categorical_sample(&c);
 }
 static void gaussian(const sk_kernels *k, work *w) {
-    sk_gaussian g = {.rows = ROWS, .cols = COLS, .ld = LD, .log_std_ld = LD, .mean = w->x, .log_std = w->d,
-                     .action = w->y, .action_ld = LD, .out = w->out, .d_out = w->d, .d_mean = w->out2,
+    sk_gaussian g = {.rows = ROWS,
+                     .cols = COLS,
+                     .ld = LD,
+                     .log_std_ld = LD,
+                     .mean = w->x,
+                     .log_std = w->d,
+                     .action = w->y,
+                     .action_ld = LD,
+                     .out = w->out,
+                     .d_out = w->d,
+                     .d_mean = w->out2,
                      .d_log_std = w->y};
     k->gaussian(&g);
     g.sample = w->y;
@@ -92,28 +131,54 @@ static void gaussian(const sk_kernels *k, work *w) {
 }
 static void ppo_grad(const sk_kernels *k, work *w) {
     float coef[SK_PPO_COEF_N] = {0.2f, 0.3f, 0.5f, 0.01f, 0.2f, 0.1f, 1.5f, 1.0f / ROWS};
-    k->ppo_loss_grad(&(sk_ppo_loss){.rows = ROWS, .dist = w->d, .value = w->x, .logp_old = w->d + 40, .value_old = w->y,
-                                    .advantage = w->x + 100, .value_target = w->y + 100, .weight = w->y + 200,
-                                    .coef = coef, .d_total = 1.0f, .d_dist = w->out, .d_value = w->out2});
+    k->ppo_loss_grad(&(sk_ppo_loss){.rows = ROWS,
+                                    .dist = w->d,
+                                    .value = w->x,
+                                    .logp_old = w->d + 40,
+                                    .value_old = w->y,
+                                    .advantage = w->x + 100,
+                                    .value_target = w->y + 100,
+                                    .weight = w->y + 200,
+                                    .coef = coef,
+                                    .d_total = 1.0f,
+                                    .d_dist = w->out,
+                                    .d_value = w->out2});
 }
 static void adam(const sk_kernels *k, work *w) {
     for (int step = 0; step < 5; step++)
-        k->adam(&(sk_adam_step){.n = N, .param = w->out, .m = w->out2, .v = w->y, .grad = w->d, .grad_scale = 0.7f,
-                                .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-5f, .step_size = 0.01f,
+        k->adam(&(sk_adam_step){.n = N,
+                                .param = w->out,
+                                .m = w->out2,
+                                .v = w->y,
+                                .grad = w->d,
+                                .grad_scale = 0.7f,
+                                .beta1 = 0.9f,
+                                .beta2 = 0.999f,
+                                .eps = 1e-5f,
+                                .step_size = 0.01f,
                                 .inv_sqrt_bias2 = 3.0f});
 }
 
 static const struct {
     const char *name;
     void (*fn)(const sk_kernels *k, work *w);
-} kernels[] = {{"gemm", gemm},       {"unary", unary},         {"binary", binary},           {"sums", sums},
-               {"softmax", softmax}, {"log_softmax", log_softmax}, {"layer_norm", layer_norm}, {"transpose", transpose},
-               {"categorical", categorical}, {"gaussian", gaussian}, {"ppo_grad", ppo_grad}, {"adam", adam}};
+} kernels[] = {{"gemm", gemm},
+               {"unary", unary},
+               {"binary", binary},
+               {"sums", sums},
+               {"softmax", softmax},
+               {"log_softmax", log_softmax},
+               {"layer_norm", layer_norm},
+               {"transpose", transpose},
+               {"categorical", categorical},
+               {"gaussian", gaussian},
+               {"ppo_grad", ppo_grad},
+               {"adam", adam}};
 
 Test(levels, v3_and_v4_give_the_same_bits) {
     static const double ranges[][2] = {{-1.0, 1.0}, {-30.0, 30.0}, {-200.0, 200.0}};
-    const sk_kernels   *v3 = sk_kernels_at(3), *v4 = sk_kernels_at(4);
-    static work         a, b;
+    const sk_kernels *v3 = sk_kernels_at(3), *v4 = sk_kernels_at(4);
+    static work a, b;
     if (!v3 || !v4) return; /* a machine without AVX-512 has nothing to compare */
     for (int s = 0; s < SK_COUNT(kernels); s++)
         for (int r = 0; r < SK_COUNT(ranges); r++) {
@@ -140,7 +205,7 @@ Test(levels, a_kernel_gives_the_same_bits_again) {
 
 /* The exceptions: sums across lanes round in another order, but mean the same. */
 Test(levels, sums_across_lanes_agree_up_to_rounding) {
-    static work      w;
+    static work w;
     const sk_kernels *v2 = sk_kernels_at(2);
     if (!v2) return;
     work_fill(&w, -1.0, 1.0);
@@ -151,15 +216,29 @@ Test(levels, sums_across_lanes_agree_up_to_rounding) {
         for (int i = 0; i < 2; i++) {
             const sk_kernels *at = i ? k : v2;
             at->dot_rows(ROWS, COLS, w.x, LD, w.row, 0.0f, y[i]);
-            at->gaussian_grad(&(sk_gaussian){.rows = ROWS, .cols = COLS, .ld = LD, .mean = w.x, .log_std = w.row2,
-                                             .action = w.y, .action_ld = LD, .d_out = w.d,
+            at->gaussian_grad(&(sk_gaussian){.rows = ROWS,
+                                             .cols = COLS,
+                                             .ld = LD,
+                                             .mean = w.x,
+                                             .log_std = w.row2,
+                                             .action = w.y,
+                                             .action_ld = LD,
+                                             .d_out = w.d,
                                              .d_log_std = log_std_grad[i]});
-            at->ppo_loss(&(sk_ppo_loss){.rows = ROWS, .dist = w.d, .value = w.x, .logp_old = w.d + 40, .value_old = w.y,
-                                        .advantage = w.x + 100, .value_target = w.y + 100, .weight = w.y + 200,
-                                        .coef = coef, .stats = stats[i]});
+            at->ppo_loss(&(sk_ppo_loss){.rows = ROWS,
+                                        .dist = w.d,
+                                        .value = w.x,
+                                        .logp_old = w.d + 40,
+                                        .value_old = w.y,
+                                        .advantage = w.x + 100,
+                                        .value_target = w.y + 100,
+                                        .weight = w.y + 200,
+                                        .coef = coef,
+                                        .stats = stats[i]});
         }
         for (int i = 0; i < ROWS; i++) cr_assert_float_eq(y[0][i], y[1][i], 3e-6, "v%d", level);
-        for (int i = 0; i < COLS; i++) cr_assert_float_eq(log_std_grad[0][i], log_std_grad[1][i], 2e-4, "v%d", level);
+        for (int i = 0; i < COLS; i++)
+            cr_assert_float_eq(log_std_grad[0][i], log_std_grad[1][i], 2e-4, "v%d", level);
         for (int i = 0; i < SK_PPO_N; i++) cr_assert_float_eq(stats[0][i], stats[1][i], 2e-5, "v%d", level);
     }
 }

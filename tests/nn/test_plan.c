@@ -6,16 +6,16 @@
 static const sk_plan_params training = {.max_rows = MLP_ROWS, .backward = 1};
 
 /* For every instruction set of this machine; devices created inside use it. */
-#define FOR_ISAS(isa)                                                                                      \
-    for (int isa = 2; isa <= 4; isa++)                                                                     \
+#define FOR_ISAS(isa)                                                                                        \
+    for (int isa = 2; isa <= 4; isa++)                                                                       \
         if (sk_kernels_at(isa) && setenv("SKIFF_ISA", (const char[]){'v', (char)('0' + isa), 0}, 1) == 0)
 
 /* All outputs of rows [first, first + rows) against those of the whole batch, bit for bit. */
 static void assert_rows_as_in(mlp *m, int first, int rows, float *const *want) {
     for (int i = 0; i <= MLP_HEADS; i++) {
         sk_tensor t = i < MLP_HEADS ? m->heads[i] : m->dist;
-        int       ld = sk_graph_node(m->g, t)->ld;
-        char      what[64];
+        int ld = sk_graph_node(m->g, t)->ld;
+        char what[64];
         snprintf(what, sizeof what, "output %d, rows %d to %d", i, first, first + rows);
         assert_same_bits(sk_plan_output(m->plan, t), want[i] + first * ld, (size_t)(rows * ld), what);
     }
@@ -24,16 +24,18 @@ static void assert_rows_as_in(mlp *m, int first, int rows, float *const *want) {
 Test(plan, a_row_does_not_depend_on_its_batch) {
     static const int counts[] = {1, 2, 3, 7, 64, 65, 300}, blocks[] = {0, 1, 5, 300};
     FOR_ISAS(isa) {
-        mlp    m = mlp_create(1, &(sk_plan_params){.max_rows = MLP_ROWS});
+        mlp m = mlp_create(1, &(sk_plan_params){.max_rows = MLP_ROWS});
         float *want[MLP_HEADS + 1];
         sk_plan_forward(m.plan, MLP_ROWS);
         for (int i = 0; i <= MLP_HEADS; i++) {
             sk_tensor t = i < MLP_HEADS ? m.heads[i] : m.dist;
-            size_t    n = (size_t)(MLP_ROWS * sk_graph_node(m.g, t)->ld);
+            size_t n = (size_t)(MLP_ROWS * sk_graph_node(m.g, t)->ld);
             want[i] = guard_copy(sk_plan_output(m.plan, t), n);
         }
-        for (int b = 0; b < 2 * SK_COUNT(blocks); b++) { /* plans of other block sizes, with and without a backward pass */
-            mlp other = mlp_create(2, &(sk_plan_params){.max_rows = MLP_ROWS, .block_rows = blocks[b / 2], .backward = b % 2});
+        for (int b = 0; b < 2 * SK_COUNT(blocks);
+             b++) { /* plans of other block sizes, with and without a backward pass */
+            mlp other = mlp_create(
+                2, &(sk_plan_params){.max_rows = MLP_ROWS, .block_rows = blocks[b / 2], .backward = b % 2});
             for (int c = 0; c < SK_COUNT(counts); c++)
                 for (int first = 0; first + counts[c] <= MLP_ROWS; first += 1 + (MLP_ROWS - counts[c]) / 3) {
                     mlp_bind(&other, first);
@@ -67,7 +69,8 @@ Test(plan, a_forward_pass_agrees_with_double) {
             memcpy(x, y, sizeof x);
         }
         const float *got = sk_plan_output(m.plan, m.heads[2]) + r * SK_PAD;
-        for (int j = 0; j < SK_PAD; j++) cr_assert_float_eq(got[j], j < 6 ? y[j] : 0.0, 2e-6, "row %d column %d", r, j);
+        for (int j = 0; j < SK_PAD; j++)
+            cr_assert_float_eq(got[j], j < 6 ? y[j] : 0.0, 2e-6, "row %d column %d", r, j);
     }
     mlp_destroy(&m);
 }
@@ -77,7 +80,8 @@ Test(plan, sums_do_not_depend_on_earlier_runs) {
     sk_plan_forward(m.plan, MLP_ROWS);
     double first = sk_plan_sum(m.plan, m.loss)[0], exact = 0.0;
     const float *value = sk_plan_output(m.plan, m.heads[0]);
-    for (int r = 0; r < MLP_ROWS; r++) exact += pow((double)value[r] - (double)m.target_data[r], 2) / MLP_ROWS;
+    for (int r = 0; r < MLP_ROWS; r++)
+        exact += pow((double)value[r] - (double)m.target_data[r], 2) / MLP_ROWS;
     cr_assert_float_eq(first, exact, 1e-6);
     sk_plan_forward(m.plan, 3); /* fewer blocks than slots */
     cr_assert_neq(sk_plan_sum(m.plan, m.loss)[0], first);
@@ -89,7 +93,7 @@ Test(plan, sums_do_not_depend_on_earlier_runs) {
 /* 30 steps on batches of changing size; ends with the state. */
 static mlp_state train_some(int n_threads, const sk_plan_params *how, double *norms) {
     static const int counts[] = {300, 256, 65, 64, 1, 129};
-    mlp              m = mlp_create(n_threads, how);
+    mlp m = mlp_create(n_threads, how);
     for (int step = 0; step < 30; step++) {
         mlp_bind(&m, step % 2 ? 0 : MLP_ROWS - counts[step % 6]);
         norms[step] = sk_plan_train(m.plan, counts[step % 6], m.adam, 1e-2, 0.5);
@@ -104,9 +108,10 @@ Test(plan, training_does_not_depend_on_the_number_of_threads) {
     static const int slots[] = {0, 1, 3, 8};
     FOR_ISAS(isa)
     for (int s = 0; s < SK_COUNT(slots); s++) {
-        sk_plan_params how = {.max_rows = MLP_ROWS, .block_rows = s == 3 ? 16 : 0, .n_slots = slots[s], .backward = 1};
-        double         want_norms[30], norms[30];
-        mlp_state      want = train_some(1, &how, want_norms);
+        sk_plan_params how = {
+            .max_rows = MLP_ROWS, .block_rows = s == 3 ? 16 : 0, .n_slots = slots[s], .backward = 1};
+        double want_norms[30], norms[30];
+        mlp_state want = train_some(1, &how, want_norms);
         for (int n_threads = 2; n_threads <= 4; n_threads++) {
             mlp_state got = train_some(n_threads, &how, norms);
             assert_same_state(&got, &want, "threads");
@@ -132,9 +137,9 @@ Test(plan, training_lowers_the_loss) {
 Test(plan, padding_stays_zero_through_training) {
     mlp m = mlp_create(1, &training);
     for (int step = 0; step < 20; step++) sk_plan_train(m.plan, MLP_ROWS, m.adam, 1e-2, 0.5);
-    size_t       n = sk_graph_param_floats(m.g), n_used = 0;
+    size_t n = sk_graph_param_floats(m.g), n_used = 0;
     const float *p = sk_buffer_host(m.params);
-    char        *used = calloc(n, 1);
+    char *used = calloc(n, 1);
     for (sk_tensor t = 0; t < sk_graph_n_nodes(m.g); t++) {
         const sk_node *node = sk_graph_node(m.g, t);
         for (int i = 0; node->op == SK_OP_PARAM && i < node->rows * node->cols; i++, n_used++)
@@ -155,7 +160,7 @@ Test(plan, leaves_a_step_out_when_the_gradient_is_not_finite) {
             sk_plan_train(m.plan, MLP_ROWS, m.adam, 1e-2, 0.5);
             sk_plan_train(twin.plan, MLP_ROWS, twin.adam, 1e-2, 0.5);
             mlp_state before = mlp_save(&m);
-            float    *at = where ? &m.target_data[77] : &m.obs_data[77 * MLP_OBS], was = *at;
+            float *at = where ? &m.target_data[77] : &m.obs_data[77 * MLP_OBS], was = *at;
             *at = poison[s];
             double norm = sk_plan_train(m.plan, MLP_ROWS, m.adam, 1e-2, 0.5);
             cr_assert(!isfinite(norm), "poison %g gave a norm of %g", (double)poison[s], norm);
@@ -187,12 +192,12 @@ Test(plan, returns_the_norm_of_the_gradient_it_used) {
 
 /* After the first step m = (1 - beta1) scale g, so the moments show the gradient that Adam saw. */
 Test(plan, clipping_scales_the_gradient_to_the_norm) {
-    mlp    m = mlp_create(1, &training);
+    mlp m = mlp_create(1, &training);
     size_t n = sk_graph_param_floats(m.g);
     double norm = sk_plan_train(m.plan, MLP_ROWS, m.adam, 1e-3, 0.01), squares = 0.0;
     cr_assert_gt(norm, 0.02, "the test wants something to clip");
     const float *g = sk_plan_grad(m.plan), *moment = sk_buffer_host(sk_adam_moments(m.adam));
-    double       scale = 0.01 / (norm + 1e-6);
+    double scale = 0.01 / (norm + 1e-6);
     for (size_t i = 0; i < n; i++) {
         double want = (1.0 - (double)0.9f) * scale * (double)g[i];
         cr_assert_float_eq(moment[i], want, 1e-6 * fabs(want) + 1e-12, "element %zu", i);
@@ -231,7 +236,7 @@ Test(plan, adam_goes_on_from_saved_moments_bit_for_bit) {
 
 /* Everything a plan is given ends at a forbidden page here (the inputs always do, see mlp_fill). */
 Test(plan, never_touches_memory_beyond_its_parameters) {
-    mlp    m = {0};
+    mlp m = {0};
     mlp_build(&m);
     size_t floats = sk_graph_param_floats(m.g);
     cr_assert_eq(floats % SK_PAD, 0);
@@ -241,7 +246,9 @@ Test(plan, never_touches_memory_beyond_its_parameters) {
     cr_assert_eq(sk_buffer_wrap(m.dev, params, floats * sizeof(float), &m.params, NULL), SK_OK);
     mlp_fill(&m);
     cr_assert_eq(sk_plan_create(m.dev, m.g, m.params, &training, &m.plan, NULL), SK_OK);
-    cr_assert_eq(sk_adam_create(m.dev, m.params, floats, &(sk_adam_params){0.9f, 0.999f, 1e-5f}, &m.adam, NULL), SK_OK);
+    cr_assert_eq(
+        sk_adam_create(m.dev, m.params, floats, &(sk_adam_params){0.9f, 0.999f, 1e-5f}, &m.adam, NULL),
+        SK_OK);
     mlp_bind(&m, 0);
     for (int rows = 1; rows <= MLP_ROWS; rows += 23) {
         mlp_bind(&m, MLP_ROWS - rows);
@@ -261,11 +268,14 @@ Test(plan, plans_of_several_threads_share_a_device) {
     mlp alone = mlp_create(1, &training), shared[2] = {mlp_create(3, &training), mlp_create(3, &training)};
     sk_device *own = shared[1].dev;
     sk_plan_destroy(&shared[1].plan);
-    cr_assert_eq(sk_plan_create(shared[0].dev, shared[1].g, shared[1].params, &training, &shared[1].plan, NULL), SK_OK);
+    cr_assert_eq(
+        sk_plan_create(shared[0].dev, shared[1].g, shared[1].params, &training, &shared[1].plan, NULL),
+        SK_OK);
     mlp_bind(&shared[1], 0);
     train_on_shared_device(&alone);
     pthread_t threads[2];
-    for (int i = 0; i < 2; i++) cr_assert_eq(pthread_create(&threads[i], NULL, train_on_shared_device, &shared[i]), 0);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, train_on_shared_device, &shared[i]), 0);
     for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
     mlp_state want = mlp_save(&alone);
     for (int i = 0; i < 2; i++) {
@@ -279,15 +289,17 @@ Test(plan, plans_of_several_threads_share_a_device) {
 }
 
 Test(plan, refuses_what_does_not_fit) {
-    mlp      m = mlp_create(1, &training);
+    mlp m = mlp_create(1, &training);
     sk_plan *plan = NULL;
     sk_adam *adam = NULL;
     sk_error err = {0};
-    cr_assert_eq(sk_plan_create(m.dev, m.g, m.params, &(sk_plan_params){.max_rows = 0}, &plan, &err), SK_EINVAL);
+    cr_assert_eq(sk_plan_create(m.dev, m.g, m.params, &(sk_plan_params){.max_rows = 0}, &plan, &err),
+                 SK_EINVAL);
     cr_assert(strstr(err.msg, "max_rows"), "%s", err.msg);
     cr_assert_eq(sk_plan_create(m.dev, m.g, NULL, &training, &plan, &err), SK_EINVAL);
     sk_buffer *small = NULL;
-    cr_assert_eq(sk_buffer_create(m.dev, sk_graph_param_floats(m.g) * sizeof(float) - 4, &small, NULL), SK_OK);
+    cr_assert_eq(sk_buffer_create(m.dev, sk_graph_param_floats(m.g) * sizeof(float) - 4, &small, NULL),
+                 SK_OK);
     cr_assert_eq(sk_plan_create(m.dev, m.g, small, &training, &plan, &err), SK_EINVAL);
     cr_assert(strstr(err.msg, "parameters"), "%s", err.msg);
     sk_adam_params how = {0.9f, 0.999f, 1e-5f};
@@ -304,7 +316,7 @@ Test(plan, refuses_what_does_not_fit) {
 Test(plan, names_the_instruction_set_and_obeys_the_environment) {
     FOR_ISAS(isa) {
         sk_device *dev = NULL;
-        char       want[32];
+        char want[32];
         snprintf(want, sizeof want, "cpu x86-64-v%d", isa);
         cr_assert_eq(sk_device_create_cpu(1, &dev, NULL), SK_OK);
         cr_assert_str_eq(sk_device_name(dev), want);
@@ -313,11 +325,11 @@ Test(plan, names_the_instruction_set_and_obeys_the_environment) {
 }
 
 Test(plan, destroy_accepts_null) {
-    sk_plan   *plan = NULL;
-    sk_adam   *adam = NULL;
+    sk_plan *plan = NULL;
+    sk_adam *adam = NULL;
     sk_buffer *buf = NULL;
     sk_device *dev = NULL;
-    sk_graph  *g = NULL;
+    sk_graph *g = NULL;
     sk_plan_destroy(&plan), sk_plan_destroy(NULL);
     sk_adam_destroy(&adam), sk_adam_destroy(NULL);
     sk_buffer_destroy(&buf), sk_buffer_destroy(NULL);

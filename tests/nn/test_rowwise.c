@@ -1,10 +1,10 @@
-/* Softmax, layer norm, distributions, sampling and the PPO loss against plain C in double, at every instruction
- * set, for row counts around the vector lengths. Their gradients are in test_grad.c. */
+/* Softmax, layer norm, distributions, sampling and the PPO loss against plain C in double, at every
+ * instruction set, for row counts around the vector lengths. Their gradients are in test_grad.c. */
 #include "tests/nn/nn_fixture.h"
 
 enum { DIST_LD = SK_PAD, COLS_MAX = 80 };
 static const int row_counts[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33};
-static int       pad(int cols) { return cols == 1 ? 1 : (cols + SK_PAD - 1) / SK_PAD * SK_PAD; }
+static int pad(int cols) { return cols == 1 ? 1 : (cols + SK_PAD - 1) / SK_PAD * SK_PAD; }
 
 /* (rows x ld) with zeros behind `cols`, as the plan keeps it. */
 static float *padded_rows(int rows, int cols, int ld, uint64_t *seed, double low, double high) {
@@ -14,7 +14,8 @@ static float *padded_rows(int rows, int cols, int ld, uint64_t *seed, double low
 }
 static void assert_pads_are_zero(const float *x, int rows, int cols, int ld) {
     for (int i = 0; i < rows * ld; i++)
-        if (i % ld >= cols) cr_assert_eq(fix_bits(x[i]), 0, "padding of row %d holds %g", i / ld, (double)x[i]);
+        if (i % ld >= cols)
+            cr_assert_eq(fix_bits(x[i]), 0, "padding of row %d holds %g", i / ld, (double)x[i]);
 }
 
 /* log of the softmax of n logits, in double. */
@@ -28,11 +29,11 @@ static void plain_log_softmax(const float *x, const float *mask, int n, double *
 
 Test(softmax, agrees_with_double_and_sums_to_one) {
     static const int widths[] = {1, 2, 5, 16, 17, COLS_MAX};
-    uint64_t         seed = 21;
+    uint64_t seed = 21;
     FOR_LEVELS(level, k)
     for (int s = 0; s < SK_COUNT(row_counts); s++)
         for (int w = 0; w < SK_COUNT(widths); w++) {
-            int    rows = row_counts[s], cols = widths[w], ld = pad(cols);
+            int rows = row_counts[s], cols = widths[w], ld = pad(cols);
             float *x = padded_rows(rows, cols, ld, &seed, -20.0, 20.0);
             float *p = guard_alloc((size_t)(rows * ld)), *lp = guard_alloc((size_t)(rows * ld));
             k->softmax(rows, cols, ld, x, p, 0);
@@ -43,7 +44,8 @@ Test(softmax, agrees_with_double_and_sums_to_one) {
                 for (int c = 0; c < cols; c++) {
                     sum += (double)p[r * ld + c];
                     cr_assert_float_eq(p[r * ld + c], exp(exact[c]), 3e-7, "v%d softmax", level);
-                    cr_assert_float_eq(lp[r * ld + c], exact[c], 1e-6 + 3e-7 * fabs(exact[c]), "v%d log", level);
+                    cr_assert_float_eq(lp[r * ld + c], exact[c], 1e-6 + 3e-7 * fabs(exact[c]), "v%d log",
+                                       level);
                 }
                 cr_assert_float_eq(sum, 1.0, 1e-6);
             }
@@ -58,20 +60,21 @@ Test(softmax, stands_large_logits_and_passes_nan_on) {
         float x[32] = {1e30f, -1e30f, 1e30f}, y[32];
         x[16] = 1.0f, x[17] = NAN, x[18] = 2.0f;
         k->softmax(2, 3, 16, x, y, 0);
-        cr_assert(y[0] == 0.5f && y[1] < 1e-30f && y[2] == 0.5f, "v%d: %g %g %g", level, (double)y[0], (double)y[1],
-                  (double)y[2]);
+        cr_assert(y[0] == 0.5f && y[1] < 1e-30f && y[2] == 0.5f, "v%d: %g %g %g", level, (double)y[0],
+                  (double)y[1], (double)y[2]);
         cr_assert(isnan(y[16]) && isnan(y[17]) && isnan(y[18]), "v%d", level);
     }
 }
 
 Test(layer_norm, agrees_with_double) {
     static const int widths[] = {1, 2, 5, 16, 17, COLS_MAX};
-    uint64_t         seed = 22;
+    uint64_t seed = 22;
     FOR_LEVELS(level, k)
     for (int w = 0; w < SK_COUNT(widths); w++) {
-        int    rows = 5, cols = widths[w], ld = pad(cols);
+        int rows = 5, cols = widths[w], ld = pad(cols);
         float *x = padded_rows(rows, cols, ld, &seed, 9.0, 11.0), *y = guard_alloc((size_t)(rows * ld));
-        float *gamma = guard_fill((size_t)cols, &seed, 0.5, 2.0), *beta = guard_fill((size_t)cols, &seed, -1.0, 1.0);
+        float *gamma = guard_fill((size_t)cols, &seed, 0.5, 2.0),
+              *beta = guard_fill((size_t)cols, &seed, -1.0, 1.0);
         k->layer_norm(rows, cols, ld, x, gamma, beta, y);
         for (int r = 0; r < rows; r++) {
             double mean = 0.0, var = 0.0;
@@ -81,7 +84,8 @@ Test(layer_norm, agrees_with_double) {
                 double h = ((double)x[r * ld + c] - mean) / sqrt(var + 1e-5);
                 double exact = h * (double)gamma[c] + (double)beta[c];
                 /* the mean is kept to half an ulp of 11 and then stretched by 1 / std */
-                cr_assert_float_eq(y[r * ld + c], exact, 2e-6 + 2e-6 / sqrt(var + 1e-5), "v%d cols %d", level, cols);
+                cr_assert_float_eq(y[r * ld + c], exact, 2e-6 + 2e-6 / sqrt(var + 1e-5), "v%d cols %d", level,
+                                   cols);
             }
         }
         assert_pads_are_zero(y, rows, cols, ld);
@@ -110,13 +114,19 @@ static void draw_masked(const struct parts *p, int rows, float *mask, int32_t *a
         }
 }
 static sk_categorical categorical_create(const struct parts *p, int rows, int masked, uint64_t *seed) {
-    int      cols = n_choices(p);
-    float   *mask = guard_alloc((size_t)(rows * cols));
+    int cols = n_choices(p);
+    float *mask = guard_alloc((size_t)(rows * cols));
     int32_t *action = (int32_t *)(void *)guard_alloc((size_t)(rows * p->n));
     draw_masked(p, rows, mask, action, seed);
-    return (sk_categorical){.rows = rows, .n_parts = p->n, .part_n = p->part_n, .ld = pad(cols),
+    return (sk_categorical){.rows = rows,
+                            .n_parts = p->n,
+                            .part_n = p->part_n,
+                            .ld = pad(cols),
                             .logits = padded_rows(rows, cols, pad(cols), seed, -3.0, 3.0),
-                            .mask = masked ? mask : NULL, .mask_ld = cols, .action = action, .action_ld = p->n};
+                            .mask = masked ? mask : NULL,
+                            .mask_ld = cols,
+                            .action = action,
+                            .action_ld = p->n};
 }
 
 Test(categorical, agrees_with_double) {
@@ -125,7 +135,7 @@ Test(categorical, agrees_with_double) {
     for (int s = 0; s < SK_COUNT(row_counts); s++)
         for (int q = 0; q < 2 * SK_COUNT(all_parts); q++) {
             const struct parts *p = &all_parts[q / 2];
-            sk_categorical      c = categorical_create(p, row_counts[s], q % 2, &seed);
+            sk_categorical c = categorical_create(p, row_counts[s], q % 2, &seed);
             c.out = guard_alloc((size_t)(c.rows * DIST_LD));
             k->categorical(&c);
             for (int r = 0; r < c.rows; r++) {
@@ -150,14 +160,16 @@ Test(categorical, a_masked_choice_has_no_gradient) {
     uint64_t seed = 24;
     FOR_LEVELS(level, k) {
         const struct parts *p = &all_parts[3];
-        sk_categorical      c = categorical_create(p, 17, 1, &seed);
+        sk_categorical c = categorical_create(p, 17, 1, &seed);
         c.d_out = padded_rows(17, 2, DIST_LD, &seed, -1.0, 1.0);
         c.d_logits = guard_alloc((size_t)(c.rows * c.ld));
         k->categorical_grad(&c);
         for (int i = 0; i < c.rows * c.ld; i++) {
             int masked = i % c.ld < c.mask_ld && c.mask[i / c.ld * c.mask_ld + i % c.ld] < 0.5f;
-            if (masked) cr_assert_eq(c.d_logits[i], 0.0f, "v%d", level);
-            else cr_assert_not(isnan(c.d_logits[i]));
+            if (masked)
+                cr_assert_eq(c.d_logits[i], 0.0f, "v%d", level);
+            else
+                cr_assert_not(isnan(c.d_logits[i]));
         }
         assert_pads_are_zero(c.d_logits, c.rows, c.mask_ld, c.ld);
         guard_check_all();
@@ -167,7 +179,7 @@ Test(categorical, a_masked_choice_has_no_gradient) {
 /* What the header says of sampling: first choice whose cumulative share exceeds the noise. */
 static int plain_choice(const float *x, const float *mask, int n, double noise, double *ret_margin) {
     double lp[64], cum = 0.0;
-    int    mode = 0, choice = -1;
+    int mode = 0, choice = -1;
     plain_log_softmax(x, mask, n, lp);
     *ret_margin = 1.0;
     for (int j = 0; j < n; j++) {
@@ -185,8 +197,8 @@ Test(categorical, samples_by_the_cumulative_distribution) {
     for (int s = 0; s < SK_COUNT(row_counts); s++)
         for (int q = 0; q < 2 * SK_COUNT(all_parts); q++) {
             const struct parts *p = &all_parts[q / 2];
-            sk_categorical      c = categorical_create(p, row_counts[s], q % 2, &seed);
-            float              *noise = guard_fill((size_t)(c.rows * p->n), &seed, -0.3, 1.0);
+            sk_categorical c = categorical_create(p, row_counts[s], q % 2, &seed);
+            float *noise = guard_fill((size_t)(c.rows * p->n), &seed, -0.3, 1.0);
             c.noise = noise;
             c.noise_ld = p->n;
             c.choice = (int32_t *)(void *)guard_alloc((size_t)(c.rows * p->n));
@@ -194,11 +206,12 @@ Test(categorical, samples_by_the_cumulative_distribution) {
             for (int r = 0; r < c.rows; r++)
                 for (int part = 0, first = 0; part < p->n; first += p->part_n[part++]) {
                     const float *mask = c.mask ? c.mask + r * c.mask_ld + first : NULL;
-                    double       margin;
-                    int          got = c.choice[r * p->n + part];
-                    int          want = plain_choice(c.logits + r * c.ld + first, mask, p->part_n[part],
-                                                     (double)noise[r * p->n + part], &margin);
-                    cr_assert(got >= 0 && got < p->part_n[part] && (!mask || mask[got] > 0.5f), "v%d: %d", level, got);
+                    double margin;
+                    int got = c.choice[r * p->n + part];
+                    int want = plain_choice(c.logits + r * c.ld + first, mask, p->part_n[part],
+                                            (double)noise[r * p->n + part], &margin);
+                    cr_assert(got >= 0 && got < p->part_n[part] && (!mask || mask[got] > 0.5f), "v%d: %d",
+                              level, got);
                     if (margin > 1e-6) cr_assert_eq(got, want, "v%d: %d, not %d", level, got, want);
                 }
             guard_check_all();
@@ -208,13 +221,21 @@ Test(categorical, samples_by_the_cumulative_distribution) {
 Test(categorical, sampling_at_the_ends_stays_inside) {
     static const float ends[] = {0.0f, 0x1.fffffep-1f, -1.0f};
     static const float logits[16] = {0.0f, -80.0f, 3.0f, 1.0f}, mask[4] = {0.0f, 1.0f, 1.0f, 0.0f};
-    static const int   part_n[1] = {4};
+    static const int part_n[1] = {4};
     FOR_LEVELS(level, k)
     for (int s = 0; s < 3; s++) {
         int32_t choice = -7;
-        k->categorical_sample(&(sk_categorical){.rows = 1, .n_parts = 1, .ld = 16, .part_n = part_n, .logits = logits,
-                                                .mask = mask, .mask_ld = 4, .action_ld = 1, .noise = &ends[s],
-                                                .noise_ld = 1, .choice = &choice});
+        k->categorical_sample(&(sk_categorical){.rows = 1,
+                                                .n_parts = 1,
+                                                .ld = 16,
+                                                .part_n = part_n,
+                                                .logits = logits,
+                                                .mask = mask,
+                                                .mask_ld = 4,
+                                                .action_ld = 1,
+                                                .noise = &ends[s],
+                                                .noise_ld = 1,
+                                                .choice = &choice});
         cr_assert(choice == (s == 0 ? 1 : 2), "v%d end %d: %d", level, s, choice);
     }
 }
@@ -237,7 +258,7 @@ static double log_std_of(const sk_gaussian *g, int r, int c) {
 
 Test(gaussian, agrees_with_double) {
     static const int widths[] = {1, 3, 6, 17};
-    uint64_t         seed = 26;
+    uint64_t seed = 26;
     FOR_LEVELS(level, k)
     for (int s = 0; s < SK_COUNT(row_counts); s++)
         for (int w = 0; w < 2 * SK_COUNT(widths); w++) {
@@ -248,7 +269,8 @@ Test(gaussian, agrees_with_double) {
                 double logp = 0.0, entropy = 0.0, size = 0.0;
                 for (int c = 0; c < g.cols; c++) {
                     double ls = log_std_of(&g, r, c);
-                    double z = ((double)g.action[r * g.action_ld + c] - (double)g.mean[r * g.ld + c]) * exp(-ls);
+                    double z =
+                        ((double)g.action[r * g.action_ld + c] - (double)g.mean[r * g.ld + c]) * exp(-ls);
                     logp -= 0.5 * z * z + ls + 0.5 * log(2.0 * M_PI);
                     entropy += ls + 0.5 * log(2.0 * M_PI * M_E);
                     size += 0.5 * z * z + fabs(ls) + 2.0;
@@ -267,12 +289,14 @@ Test(gaussian, samples_mean_plus_std_times_noise) {
     FOR_LEVELS(level, k)
     for (int s = 0; s < 2 * SK_COUNT(row_counts); s++) {
         sk_gaussian g = gaussian_create(row_counts[s / 2], 6, s % 2, &seed);
-        float      *sample = g.sample = guard_alloc((size_t)(g.rows * g.ld));
+        float *sample = g.sample = guard_alloc((size_t)(g.rows * g.ld));
         k->gaussian_sample(&g); /* action plays the noise */
         for (int r = 0; r < g.rows; r++)
             for (int c = 0; c < 6; c++) {
-                double want = (double)g.mean[r * g.ld + c] + exp(log_std_of(&g, r, c)) * (double)g.action[r * 6 + c];
-                cr_assert_float_eq(sample[r * g.ld + c], want, 1e-6 * (1.0 + fabs(want)) + 2e-6, "v%d", level);
+                double want =
+                    (double)g.mean[r * g.ld + c] + exp(log_std_of(&g, r, c)) * (double)g.action[r * 6 + c];
+                cr_assert_float_eq(sample[r * g.ld + c], want, 1e-6 * (1.0 + fabs(want)) + 2e-6, "v%d",
+                                   level);
             }
         assert_pads_are_zero(sample, g.rows, 6, g.ld);
         guard_check_all();
@@ -292,20 +316,27 @@ static sk_ppo_loss ppo_create(int rows, float vf_clip, uint64_t *seed) {
     }
     const float values[SK_PPO_COEF_N] = {0.2f, vf_clip, 0.5f, 0.01f, 0.3f, 0.1f, 1.7f, (float)(1.0 / sum)};
     memcpy(coef, values, sizeof values);
-    return (sk_ppo_loss){.rows = rows, .dist = dist, .logp_old = logp_old, .weight = weight, .coef = coef,
-                         .value = guard_fill(n, seed, -2.0, 2.0), .value_old = guard_fill(n, seed, -2.0, 2.0),
-                         .advantage = guard_fill(n, seed, -2.0, 2.0), .value_target = guard_fill(n, seed, -2.0, 2.0)};
+    return (sk_ppo_loss){.rows = rows,
+                         .dist = dist,
+                         .logp_old = logp_old,
+                         .weight = weight,
+                         .coef = coef,
+                         .value = guard_fill(n, seed, -2.0, 2.0),
+                         .value_old = guard_fill(n, seed, -2.0, 2.0),
+                         .advantage = guard_fill(n, seed, -2.0, 2.0),
+                         .value_target = guard_fill(n, seed, -2.0, 2.0)};
 }
 
 static double clamp(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
 
 static void plain_ppo(const sk_ppo_loss *p, double stats[SK_PPO_N]) {
     const float *k = p->coef;
-    double       eps = (double)k[SK_PPO_COEF_CLIP], range = (double)k[SK_PPO_COEF_VF_CLIP];
+    double eps = (double)k[SK_PPO_COEF_CLIP], range = (double)k[SK_PPO_COEF_VF_CLIP];
     for (int r = 0; r < p->rows; r++) {
         double w = (double)p->weight[r] * (double)k[SK_PPO_COEF_INV_WEIGHT];
         double change = (double)p->dist[r * DIST_LD] - (double)p->logp_old[r], ratio = exp(change);
-        double adv = ((double)p->advantage[r] - (double)k[SK_PPO_COEF_ADV_MEAN]) * (double)k[SK_PPO_COEF_ADV_SCALE];
+        double adv =
+            ((double)p->advantage[r] - (double)k[SK_PPO_COEF_ADV_MEAN]) * (double)k[SK_PPO_COEF_ADV_SCALE];
         double v = (double)p->value[r], old = (double)p->value_old[r], target = (double)p->value_target[r];
         double vf = pow(v - target, 2);
         if (range > 0.0) vf = fmax(vf, pow(old + clamp(v - old, -range, range) - target, 2));
@@ -324,20 +355,21 @@ static void plain_ppo(const sk_ppo_loss *p, double stats[SK_PPO_N]) {
 
 Test(ppo_loss, agrees_with_double) {
     static const float ranges[] = {0.0f, 0.5f, -1.0f};
-    uint64_t           seed = 28;
+    uint64_t seed = 28;
     FOR_LEVELS(level, k)
     for (int s = 0; s < SK_COUNT(row_counts); s++)
         for (int v = 0; v < SK_COUNT(ranges); v++) {
             sk_ppo_loss p = ppo_create(row_counts[s], ranges[v], &seed);
-            double      got[SK_PPO_N] = {0}, want[SK_PPO_N] = {0};
+            double got[SK_PPO_N] = {0}, want[SK_PPO_N] = {0};
             p.stats = got;
             k->ppo_loss(&p);
             plain_ppo(&p, want);
             for (int i = 0; i < SK_PPO_N; i++)
-                cr_assert_float_eq(got[i], want[i], 2e-6 * (1.0 + fabs(want[i])), "v%d rows %d statistic %d: %g, not %g",
-                                   level, p.rows, i, got[i], want[i]);
+                cr_assert_float_eq(got[i], want[i], 2e-6 * (1.0 + fabs(want[i])),
+                                   "v%d rows %d statistic %d: %g, not %g", level, p.rows, i, got[i], want[i]);
             k->ppo_loss(&p);
-            for (int i = 0; i < SK_PPO_N; i++) cr_assert_float_eq(got[i], 2.0 * want[i], 1e-5 * (1.0 + fabs(want[i])));
+            for (int i = 0; i < SK_PPO_N; i++)
+                cr_assert_float_eq(got[i], 2.0 * want[i], 1e-5 * (1.0 + fabs(want[i])));
             guard_check_all();
         }
 }
@@ -346,13 +378,14 @@ Test(ppo_loss, the_ratio_of_an_unchanged_policy_is_exactly_one) {
     uint64_t seed = 29;
     FOR_LEVELS(level, k) {
         sk_ppo_loss p = ppo_create(33, 0.0f, &seed);
-        float      *same = guard_alloc(33);
+        float *same = guard_alloc(33);
         for (int r = 0; r < 33; r++) same[r] = p.dist[r * DIST_LD];
         p.logp_old = same;
         double stats[SK_PPO_N] = {0};
         p.stats = stats;
         k->ppo_loss(&p);
-        cr_assert(stats[SK_PPO_KL] == 0.0 && stats[SK_PPO_RATIO_DEV] == 0.0 && stats[SK_PPO_CLIP_FRACTION] == 0.0,
+        cr_assert(stats[SK_PPO_KL] == 0.0 && stats[SK_PPO_RATIO_DEV] == 0.0 &&
+                      stats[SK_PPO_CLIP_FRACTION] == 0.0,
                   "v%d", level);
         guard_check_all();
     }
@@ -364,12 +397,13 @@ Test(ppo_loss, rows_of_weight_zero_are_not_seen) {
     FOR_LEVELS(level, k)
     for (int j = 0; j < SK_COUNT(junk); j++) {
         enum { ROWS = 21 };
-        uint64_t    seed = 30;
+        uint64_t seed = 30;
         sk_ppo_loss p = ppo_create(ROWS, 0.5f, &seed);
-        float      *cols[] = {(float *)(uintptr_t)p.value, (float *)(uintptr_t)p.logp_old, (float *)(uintptr_t)p.value_old,
-                              (float *)(uintptr_t)p.advantage, (float *)(uintptr_t)p.value_target};
+        float *cols[] = {(float *)(uintptr_t)p.value, (float *)(uintptr_t)p.logp_old,
+                         (float *)(uintptr_t)p.value_old, (float *)(uintptr_t)p.advantage,
+                         (float *)(uintptr_t)p.value_target};
         double want[SK_PPO_N] = {0}, got[SK_PPO_N] = {0};
-        float  d_dist[ROWS * DIST_LD], d_value[ROWS], d_dist_was[ROWS * DIST_LD], d_value_was[ROWS];
+        float d_dist[ROWS * DIST_LD], d_value[ROWS], d_dist_was[ROWS * DIST_LD], d_value_was[ROWS];
         p.d_total = 1.0f;
         for (int pass = 0; pass < 2; pass++) {
             p.stats = pass ? got : want;
@@ -379,13 +413,17 @@ Test(ppo_loss, rows_of_weight_zero_are_not_seen) {
             k->ppo_loss_grad(&p);
             for (int r = 3; r < ROWS; r += 5) {
                 for (int c = 0; c < SK_COUNT(cols); c++) cols[c][r] = junk[j];
-                ((float *)(uintptr_t)p.dist)[r * DIST_LD] = ((float *)(uintptr_t)p.dist)[r * DIST_LD + 1] = junk[j];
+                ((float *)(uintptr_t)p.dist)[r * DIST_LD] = ((float *)(uintptr_t)p.dist)[r * DIST_LD + 1] =
+                    junk[j];
             }
         }
-        for (int i = 0; i < SK_PPO_N; i++) cr_assert_eq(got[i], want[i], "v%d junk %g statistic %d: %g, not %g", level,
-                                                        (double)junk[j], i, got[i], want[i]);
-        for (int i = 0; i < ROWS * DIST_LD; i++) cr_assert_eq(d_dist[i], d_dist_was[i], "v%d junk %g", level, (double)junk[j]);
-        for (int i = 0; i < ROWS; i++) cr_assert_eq(d_value[i], d_value_was[i], "v%d junk %g", level, (double)junk[j]);
+        for (int i = 0; i < SK_PPO_N; i++)
+            cr_assert_eq(got[i], want[i], "v%d junk %g statistic %d: %g, not %g", level, (double)junk[j], i,
+                         got[i], want[i]);
+        for (int i = 0; i < ROWS * DIST_LD; i++)
+            cr_assert_eq(d_dist[i], d_dist_was[i], "v%d junk %g", level, (double)junk[j]);
+        for (int i = 0; i < ROWS; i++)
+            cr_assert_eq(d_value[i], d_value_was[i], "v%d junk %g", level, (double)junk[j]);
         guard_check_all();
     }
 }

@@ -1,4 +1,5 @@
-/* Teams of threads: everyone runs, everyone waits for everyone. Under ThreadSanitizer: tests/stress/stress_team.c. */
+/* Teams of threads: everyone runs, everyone waits for everyone. Under ThreadSanitizer:
+ * tests/stress/stress_team.c. */
 #include "nn/cpu/team.h"
 
 #include <criterion/criterion.h>
@@ -21,7 +22,7 @@ static sk_team *create(int n) {
 static void sleep_ms(long ms) { nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL); }
 
 typedef struct roll_call {
-    int       seen[N_MAX], n_members[N_MAX];
+    int seen[N_MAX], n_members[N_MAX];
     pthread_t thread[N_MAX];
 } roll_call;
 static void answer(void *arg, int member, int n_members) {
@@ -33,7 +34,7 @@ static void answer(void *arg, int member, int n_members) {
 
 Test(team, every_member_runs_once_in_a_thread_of_its_own) {
     for (int n = 1; n <= N_MAX; n++) {
-        sk_team  *team = create(n);
+        sk_team *team = create(n);
         roll_call r = {0};
         for (int run = 1; run <= 100; run++) {
             sk_team_run(team, answer, &r);
@@ -49,10 +50,11 @@ Test(team, every_member_runs_once_in_a_thread_of_its_own) {
     }
 }
 
-/* Each member adds to its own cell, then, behind a barrier, sums all cells: a member that runs ahead or lags is seen. */
+/* Each member adds to its own cell, then, behind a barrier, sums all cells: a member that runs ahead or lags
+ * is seen. */
 typedef struct ledger {
     sk_team *team;
-    int      rounds, cell[N_MAX], wrong[N_MAX];
+    int rounds, cell[N_MAX], wrong[N_MAX];
 } ledger;
 static void keep_ledger(void *arg, int member, int n) {
     ledger *l = arg;
@@ -70,13 +72,14 @@ Test(team, a_barrier_holds_everyone_back) {
     for (int n = 1; n <= N_MAX; n++) {
         ledger l = {.team = create(n), .rounds = n > 2 ? 300 : 5000}; /* slow where cores are few */
         for (int run = 0; run < 3; run++) sk_team_run(l.team, keep_ledger, &l);
-        for (int i = 0; i < n; i++) cr_assert_eq(l.wrong[i], 0, "member %d of %d was wrong %d times", i, n, l.wrong[i]);
+        for (int i = 0; i < n; i++)
+            cr_assert_eq(l.wrong[i], 0, "member %d of %d was wrong %d times", i, n, l.wrong[i]);
         sk_team_destroy(&l.team);
     }
 }
 
 Test(team, sleeping_members_wake_up) {
-    sk_team  *team = create(3);
+    sk_team *team = create(3);
     roll_call r = {0};
     for (int run = 1; run <= 20; run++) {
         sleep_ms(run % 4); /* the members' patience is well below a millisecond */
@@ -104,7 +107,7 @@ Test(team, members_that_sleep_in_a_barrier_wake_up) {
 }
 
 static pid_t member_tid;
-static void  tell_tid(void *arg, int member, int n) {
+static void tell_tid(void *arg, int member, int n) {
     (void)arg, (void)n;
     if (member == 1) member_tid = gettid();
 }
@@ -119,7 +122,7 @@ static char state_of(pid_t tid) {
 }
 Test(team, an_idle_member_goes_to_sleep) {
     sk_team *team = create(2);
-    char     state = 'R';
+    char state = 'R';
     sk_team_run(team, tell_tid, NULL);
     for (int i = 0; i < 1000 && state != 'S'; i++) {
         sleep_ms(5);
@@ -131,7 +134,7 @@ Test(team, an_idle_member_goes_to_sleep) {
 
 Test(team, starts_and_ends_many_times) {
     for (int i = 0; i < 200; i++) {
-        sk_team  *team = create(1 + i % N_MAX);
+        sk_team *team = create(1 + i % N_MAX);
         roll_call r = {0};
         if (i % 3) sk_team_run(team, answer, &r);
         sk_team_destroy(&team);
@@ -144,7 +147,7 @@ static void *run_from_here(void *arg) {
     return NULL;
 }
 Test(team, runs_of_several_threads_wait_for_each_other) {
-    ledger    a = {.team = create(3), .rounds = 20}, b = {.team = a.team, .rounds = 20};
+    ledger a = {.team = create(3), .rounds = 20}, b = {.team = a.team, .rounds = 20};
     pthread_t other;
     cr_assert_eq(pthread_create(&other, NULL, run_from_here, &a), 0);
     run_from_here(&b);
