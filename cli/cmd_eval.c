@@ -131,7 +131,7 @@ static int evaluate(evaluation *self) {
                                  .seed = (uint64_t)self->seed,
                                  .stochastic = self->stochastic,
                                  .on_invalid = self->on_invalid,
-                                 .interrupted = sk_interrupt_install()};
+                                 .interrupted = sk_interrupt_install(NULL)};
     status = sk_evaluate_run(&params, &result, &err);
     if (status == SK_EINVAL || status == SK_EINTERRUPTED) return fail(&err, sk_exit_code_of_input(status));
     if (status == SK_OK && self->json) status = print_json(self, &result, &err);

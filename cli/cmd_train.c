@@ -215,7 +215,9 @@ int sk_cmd_train(int argc, char **argv) {
         fprintf(stderr, "%s\n", err.msg);
         code = SK_EXIT_FAILED;
     }
-    if (code == SK_ARGS_GO) code = train(&self, sk_interrupt_install());
+    if (code == SK_ARGS_GO)
+        code = train(&self, sk_interrupt_install("\ninterrupted: ends after this iteration, with a checkpoint; once more "
+                                                 "ends it at once\n"));
     deinit(&self);
     return code;
 }

@@ -23,9 +23,12 @@ struct sk_console {
     int             n_failed;
     /* the main thread's: */
     sk_console_span span;    /* since the last line               */
+    sk_console_span total;   /* since the start, up to it           */
     double          shown_s; /* when that was                     */
-    double          last_steps, last_time_s; /* of the last report */
+    sk_console_span report;  /* the last report's part of it      */
     bool            has_last;
+    double          last_iteration, last_steps, last_s; /* of the last report                 */
+    double          before_steps, before_s;             /* of the report before its iteration */
 };
 
 /* Columns of the terminal. */
@@ -109,35 +112,57 @@ void sk_console_fail(sk_console *self, const char *fmt, ...) {
 }
 
 /* ---- progress ----------------------------------------------------------------------------------------------- */
-/* Add one report's times to the span. The steps before the first report of a resumed run are an earlier part's. */
-static void add_to_span(sk_console *self, const sk_metrics *m) {
-    double           steps = sk_metrics_get(m, SK_METRIC_ENV_STEPS, 0);
-    double           time_s = sk_metrics_get(m, SK_METRIC_TIME_TOTAL, 0);
-    double           evaluation_s = sk_metrics_get(m, SK_METRIC_TIME_EVAL, 0);
-    sk_console_span *span = &self->span;
-    if (self->has_last || sk_metrics_get(m, SK_METRIC_TRAINING_ITERATION, 0) <= 1) {
-        span->env_steps += steps - self->last_steps;
-        span->wall_s += time_s - self->last_time_s - evaluation_s;
-    }
-    self->last_steps = steps;
-    self->last_time_s = time_s;
+static void add_span(sk_console_span *self, const sk_console_span *more, double sign) {
+    self->env_steps += sign * more->env_steps;
+    self->wall_s += sign * more->wall_s;
+    self->env_s += sign * more->env_s;
+    self->inference_s += sign * more->inference_s;
+    self->transport_s += sign * more->transport_s;
+    self->learn_s += sign * more->learn_s;
+    self->evaluation_s += sign * more->evaluation_s;
+}
+
+static void before(sk_console *self, double steps, double time_s) {
+    self->before_steps = steps;
+    self->before_s = time_s;
+}
+
+/* Add one report's numbers to the span. Another report of the same iteration (the final one) repeats that iteration's,
+ * so it stands in its place. The steps before the first report of a resumed run are an earlier part's. */
+static void add_report(sk_console *self, const sk_metrics *m) {
+    double          iteration = sk_metrics_get(m, SK_METRIC_TRAINING_ITERATION, 0);
+    double          steps = sk_metrics_get(m, SK_METRIC_ENV_STEPS, 0), time_s = sk_metrics_get(m, SK_METRIC_TIME_TOTAL, 0);
+    sk_console_span report = {.env_s = sk_metrics_get(m, SK_METRIC_TIME_ENV, 0),
+                              .inference_s = sk_metrics_get(m, SK_METRIC_TIME_INFERENCE, 0),
+                              .transport_s = sk_metrics_get(m, SK_METRIC_TIME_TRANSPORT, 0),
+                              .learn_s = sk_metrics_get(m, SK_METRIC_TIME_LEARN, 0),
+                              .evaluation_s = sk_metrics_get(m, SK_METRIC_TIME_EVAL, 0)};
+    if (self->has_last && iteration == self->last_iteration)
+        add_span(&self->span, &self->report, -1);
+    else if (self->has_last || iteration <= 1)
+        before(self, self->last_steps, self->last_s);
+    else
+        before(self, steps, time_s);
+    report.env_steps = steps - self->before_steps;
+    report.wall_s = time_s > self->before_s ? time_s - self->before_s - report.evaluation_s : 0;
+    add_span(&self->span, &report, 1);
+    self->report = report;
     self->has_last = true;
-    span->env_s += sk_metrics_get(m, SK_METRIC_TIME_ENV, 0);
-    span->inference_s += sk_metrics_get(m, SK_METRIC_TIME_INFERENCE, 0);
-    span->transport_s += sk_metrics_get(m, SK_METRIC_TIME_TRANSPORT, 0);
-    span->learn_s += sk_metrics_get(m, SK_METRIC_TIME_LEARN, 0);
-    span->evaluation_s += evaluation_s;
+    self->last_iteration = iteration;
+    self->last_steps = steps;
+    self->last_s = time_s;
 }
 
 void sk_console_progress(sk_console *self, const sk_train_progress *progress) {
-    add_to_span(self, progress->metrics);
+    add_report(self, progress->metrics);
     double now_s = sk_clock_now_s();
     if (self->json) return;
     if (!progress->is_last && now_s - self->shown_s < (self->live ? LIVE_S : PLAIN_S)) return;
     self->shown_s = now_s;
 
     char text[SK_CONSOLE_LINE];
-    sk_console_line(progress, &self->span, text);
+    add_span(&self->total, &self->span, 1);
+    sk_console_line(progress, progress->is_last ? &self->total : &self->span, text);
     if (self->live && !progress->is_last) {
         pthread_mutex_lock(&self->lock);
         memcpy(self->shown, text, sizeof text);

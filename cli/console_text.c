@@ -84,6 +84,10 @@ void sk_console_line(const sk_train_progress *progress, const sk_console_span *s
     sk_console_count(sk_metrics_get(m, SK_METRIC_ENV_STEPS, 0), number);
     add(&self, "%s steps", number);
     if (progress->done >= 0) add(&self, " %.0f%%", floor(100 * fmin(progress->done, 1)));
+    if (progress->eta_s >= 0 && !progress->is_last) {
+        sk_console_duration(progress->eta_s, number);
+        add(&self, " eta %s", number);
+    }
     add_return(&self, "return", m, SK_METRIC_RETURN_MEAN);
     add_return(&self, "eval", m, SK_METRIC_EVAL_RETURN_MEAN);
     if (span->wall_s > 0 && span->env_steps > 0) {
@@ -91,8 +95,4 @@ void sk_console_line(const sk_train_progress *progress, const sk_console_span *s
         add(&self, " | %s steps/s", number);
     }
     add_split(&self, span);
-    if (progress->eta_s >= 0 && !progress->is_last) {
-        sk_console_duration(progress->eta_s, number);
-        add(&self, " | eta %s", number);
-    }
 }

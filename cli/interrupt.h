@@ -4,7 +4,8 @@
 #ifndef SK_CLI_INTERRUPT_H
 #define SK_CLI_INTERRUPT_H
 
-/* The flag: non-zero after the first signal. Static storage. */
-const volatile int *sk_interrupt_install(void);
+/* The flag: non-zero after the first signal. Static storage. `message` (nullable, static storage) is written to stderr
+ * then, so that nobody waits in doubt. */
+const volatile int *sk_interrupt_install(const char *message);
 
 #endif

@@ -85,8 +85,10 @@ HELPER const char *read_file(const char *path) {
 HELPER bool exists(const char *path) { return access(path, F_OK) == 0; }
 
 /* ---- running ---- */
+static const char *stderr_to = "err";
+
 /* Start the program: words are split at blanks, except in '...'. Its stdout is `to` (NULL: the file "out"), its stderr
- * the file "err". */
+ * the file `stderr_to`. */
 HELPER pid_t start_to(const char *to, const char *line) {
     static char words[8192];
     char       *argv[WORDS_MAX] = {(char *)"skiff"};
@@ -104,7 +106,7 @@ HELPER pid_t start_to(const char *to, const char *line) {
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&files, 1, to ? to : "out", O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    posix_spawn_file_actions_addopen(&files, 2, "err", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    posix_spawn_file_actions_addopen(&files, 2, stderr_to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     const char *program = getenv("SKIFF_BIN");
     cr_assert_not_null(program, "SKIFF_BIN is not set");
     pid_t pid = 0;

@@ -42,7 +42,8 @@ Test(usage, without_a_command_shows_all_of_them) {
 }
 
 Test(usage, every_command_shows_its_own) {
-    static const char *const names[] = {"train", "eval", "config", "envs", "check-env", "rollout", "version", "docs"};
+    static const char *const names[] = {"train", "eval", "config", "envs", "check-env", "rollout", "bench",
+                                        "version", "docs"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char line[64], wanted[64];
         snprintf(line, sizeof line, "help %s", names[i]);
@@ -198,6 +199,26 @@ Test(train, json_is_all_there_is_on_stdout) {
     json_decref(result);
 }
 
+Test(train, shows_a_live_line_on_a_terminal) {
+    static char screen[1 << 16];
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    cr_assert(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+    stderr_to = ptsname(terminal);
+    cr_assert_eq(setenv("TERM", "xterm", 1), 0);
+    write_file("err", "");
+    int keeper = open(stderr_to, O_RDWR | O_NOCTTY | O_CLOEXEC); /* what was written stays until it is read */
+    expect_code(run("train tiny.yaml --run-dir r 'stop={time_total_s: 0.5}'"), 0);
+    ssize_t size = read(terminal, screen, sizeof screen - 1);
+    cr_assert_gt(size, 0);
+    screen[size] = '\0';
+    holds(screen, "\r\033[K");
+    holds(screen, " steps/s | env ");
+    holds(screen, "eta 0:0");
+    holds(screen, "\nstopped: time_total_s"); /* and then ordinary lines */
+    close(keeper);
+    close(terminal);
+}
+
 Test(train, refuses_a_folder_with_a_run_in_it) {
     static char before[OUTPUT_MAX];
     expect_code(run("train tiny.yaml --run-dir r"), 0);
@@ -329,6 +350,7 @@ static void stops_in_order(int signal_number) {
     wait_for_content("r/metrics.jsonl");
     kill(pid, signal_number);
     expect_code(finish(pid), 130);
+    holds(err, "interrupted: ends after this iteration, with a checkpoint");
     json_t *result = parse(read_file("r/result.json"));
     cr_assert_str_eq(text_of(result, "stop_kind"), "interrupted");
     int  steps = (int)number(result, "num_env_steps_sampled_lifetime");
