@@ -29,10 +29,10 @@ static sk_status time_batch(const sk_bench *self, const sk_policy *policy, int r
     if (status == SK_OK) {
         char name[32];
         snprintf(name, sizeof name, "6 batch %d", rows);
-        double flop = 2.0 * rows * 2 * (17 * 256 + 256 * 256) + 2.0 * rows * 256 * 7;
+        double flop = 2.0 * rows * (17 * 256 + 256 * 256 + 256 * 6);
         sk_bench_print(self, &(sk_bench_row){"inference", name, "us/call", sk_bench_median(us, self->n_repeats),
                                              flop / (self->fma_gflops * 1e3),
-                                             "17-256-256-6 tanh, deterministic action and value (a second trunk)"});
+                                             "17-256-256-6 tanh, deterministic action"});
     }
     sk_inference_destroy(&inference);
     sk_device_destroy(&device);

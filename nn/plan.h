@@ -4,7 +4,7 @@
  *
  * Batches run in fixed blocks of rows; gradients are summed per *slot* (a fixed group of blocks) and the slots
  * in order, so results do not depend on the number of threads. A row's forward values do not depend on the
- * batch it is in.
+ * batch it is in. What leads to no output and no sum is not computed, and its inputs need not be bound.
  *
  * Threads: a device may be shared; a plan and its buffers belong to one thread at a time. */
 #ifndef SK_NN_PLAN_H

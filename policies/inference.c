@@ -6,12 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Two graphs over the same parameters: one that acts, one that only looks. */
+/* Three graphs over the same parameters, so that nothing is computed that was not asked for. */
+typedef enum purpose {
+    PURPOSE_ACT,  /* an action drawn or the mode, with its log-prob, and the value */
+    PURPOSE_MODE, /* the mode alone                                                 */
+    PURPOSE_LOOK, /* the value alone                                                */
+    PURPOSE_N
+} purpose;
+
 typedef struct act_graph {
     sk_graph *graph;
     sk_plan  *plan;
     sk_net    net;
-    sk_tensor obs, noise, mask, action, dist;
+    sk_tensor obs, noise, mask, action, dist; /* SK_NO_TENSOR: not in this graph */
 } act_graph;
 
 struct sk_inference {
@@ -20,25 +27,31 @@ struct sk_inference {
     float           *noise;              /* (max_rows x S) */
     int              max_rows, padded_obs;
     int              mode_noise;         /* 1 = the noise column holds the values of the deterministic mode */
-    act_graph        act, look;
+    act_graph        graphs[PURPOSE_N];
 };
 
-static sk_status build(sk_inference *self, const sk_inference_params *p, int with_action, act_graph *ret,
-                       sk_error *reterr) {
+static void build_action(const sk_inference_params *p, purpose what, act_graph *ret) {
+    sk_graph *g = ret->graph;
+    int       drawn = what == PURPOSE_ACT || p->spaces->n_parts > 0; /* the mode of a Gaussian is its mean */
+    ret->action = ret->net.pi;
+    if (drawn) ret->noise = sk_graph_input(g, "noise", p->spaces->action_slots);
+    if (p->spaces->mask_size > 0) ret->mask = sk_graph_input(g, "mask", p->spaces->mask_size);
+    if (drawn) ret->action = sk_net_sample(g, p->spaces, &ret->net, ret->noise, ret->mask);
+    sk_graph_output(g, ret->action);
+    if (what == PURPOSE_MODE) return;
+    ret->dist = sk_net_distribution(g, p->spaces, &ret->net, ret->action, ret->mask);
+    sk_graph_output(g, ret->dist);
+}
+
+static sk_status build(sk_inference *self, const sk_inference_params *p, purpose what, sk_error *reterr) {
+    act_graph *ret = &self->graphs[what];
     SK_TRY(sk_graph_create(&ret->graph, reterr));
     sk_graph *g = ret->graph;
     ret->obs = sk_graph_input(g, "obs", p->spaces->obs_dim);
     sk_net_build(g, p->spaces, p->model, p->filter, ret->obs, &ret->net);
-    sk_graph_output(g, ret->net.value);
-    ret->mask = SK_NO_TENSOR;
-    if (with_action) {
-        ret->noise = sk_graph_input(g, "noise", p->spaces->action_slots);
-        if (p->spaces->mask_size > 0) ret->mask = sk_graph_input(g, "mask", p->spaces->mask_size);
-        ret->action = sk_net_sample(g, p->spaces, &ret->net, ret->noise, ret->mask);
-        ret->dist = sk_net_distribution(g, p->spaces, &ret->net, ret->action, ret->mask);
-        sk_graph_output(g, ret->action);
-        sk_graph_output(g, ret->dist);
-    }
+    ret->noise = ret->mask = ret->action = ret->dist = SK_NO_TENSOR;
+    if (what != PURPOSE_MODE) sk_graph_output(g, ret->net.value);
+    if (what != PURPOSE_LOOK) build_action(p, what, ret);
     SK_TRY(sk_graph_finish(g, reterr));
     if (sk_graph_param_floats(g) != p->n_floats)
         return SK_FAIL(reterr, SK_EINVAL, "inference: the network has %zu floats of parameters, got %zu",
@@ -66,8 +79,7 @@ sk_status sk_inference_create(const sk_inference_params *p, sk_inference **ret_i
     }
     SK_TRY_GOTO(sk_buffer_wrap(p->device, p->params, p->n_floats * sizeof(float), &self->params, reterr));
     SK_TRY_GOTO(sk_buffer_create(p->device, (size_t)self->padded_obs * 2 * sizeof(float), &self->constants, reterr));
-    SK_TRY_GOTO(build(self, p, 1, &self->act, reterr));
-    SK_TRY_GOTO(build(self, p, 0, &self->look, reterr));
+    for (purpose what = 0; what < PURPOSE_N; what++) SK_TRY_GOTO(build(self, p, what, reterr));
     float *inv_std = (float *)sk_buffer_host(self->constants) + self->padded_obs;
     for (int i = 0; i < p->spaces->obs_dim; i++) inv_std[i] = 1.0f;
     sk_buffer_push(self->constants);
@@ -81,10 +93,10 @@ fail:
 void sk_inference_destroy(sk_inference **self_p) {
     if (!self_p || !*self_p) return;
     sk_inference *self = *self_p;
-    sk_plan_destroy(&self->act.plan);
-    sk_plan_destroy(&self->look.plan);
-    sk_graph_destroy(&self->act.graph);
-    sk_graph_destroy(&self->look.graph);
+    for (int what = 0; what < PURPOSE_N; what++) {
+        sk_plan_destroy(&self->graphs[what].plan);
+        sk_graph_destroy(&self->graphs[what].graph);
+    }
     sk_buffer_destroy(&self->constants);
     sk_buffer_destroy(&self->params);
     free(self->noise);
@@ -130,29 +142,34 @@ static void mode_noise(sk_inference *self) {
 }
 
 void sk_inference_act(sk_inference *self, const sk_inference_io *io) {
-    act_graph *a = &self->act;
-    int        slots = self->spaces.action_slots;
+    act_graph *a = &self->graphs[io->deterministic && !io->logp && !io->value ? PURPOSE_MODE : PURPOSE_ACT];
+    int        slots = self->spaces.action_slots, action_ld = sk_graph_node(a->graph, a->action)->ld;
     if (io->deterministic) mode_noise(self);
     else draw_noise(self, io);
     sk_plan_bind_host(a->plan, a->obs, io->obs);
-    sk_plan_bind_host(a->plan, a->noise, self->noise);
+    if (a->noise != SK_NO_TENSOR) sk_plan_bind_host(a->plan, a->noise, self->noise);
     if (a->mask != SK_NO_TENSOR) sk_plan_bind_host(a->plan, a->mask, io->mask);
     sk_plan_forward(a->plan, io->rows);
 
-    const float *action = sk_plan_output(a->plan, a->action), *dist = sk_plan_output(a->plan, a->dist);
-    int          action_ld = sk_graph_node(a->graph, a->action)->ld, dist_ld = sk_graph_node(a->graph, a->dist)->ld;
+    const float *action = sk_plan_output(a->plan, a->action);
     for (int r = 0; r < io->rows; r++) /* bits: choices are int32 inside */
         memcpy(io->action + (ptrdiff_t)r * slots, action + (ptrdiff_t)r * action_ld, (size_t)slots * sizeof *action);
+    if (a->action == a->net.pi) /* mean + 0 as a draw has it: -0 becomes 0 */
+        for (int i = 0; i < io->rows * slots; i++) io->action[i].f += 0.0f;
+    if (a->dist == SK_NO_TENSOR) return;
+    const float *dist = sk_plan_output(a->plan, a->dist);
+    int          dist_ld = sk_graph_node(a->graph, a->dist)->ld;
     if (io->logp)
         for (int r = 0; r < io->rows; r++) io->logp[r] = dist[(ptrdiff_t)r * dist_ld];
     if (io->value) memcpy(io->value, sk_plan_output(a->plan, a->net.value), (size_t)io->rows * sizeof *io->value);
 }
 
 void sk_inference_value(sk_inference *self, const float *obs, int64_t rows, float *ret_value) {
+    act_graph *a = &self->graphs[PURPOSE_LOOK];
     for (int64_t at = 0; at < rows; at += self->max_rows) {
         int n = rows - at < self->max_rows ? (int)(rows - at) : self->max_rows;
-        sk_plan_bind_host(self->look.plan, self->look.obs, obs + at * self->spaces.obs_dim);
-        sk_plan_forward(self->look.plan, n);
-        memcpy(ret_value + at, sk_plan_output(self->look.plan, self->look.net.value), (size_t)n * sizeof *ret_value);
+        sk_plan_bind_host(a->plan, a->obs, obs + at * self->spaces.obs_dim);
+        sk_plan_forward(a->plan, n);
+        memcpy(ret_value + at, sk_plan_output(a->plan, a->net.value), (size_t)n * sizeof *ret_value);
     }
 }

@@ -381,9 +381,9 @@ static const struct {
 };
 
 void sk__cpu_forward(const cpu_block *b) {
-    for (sk_tensor t = 0; t < b->plan->n_nodes; t++) {
-        op_fn fn = ops[sk_graph_node(b->plan->base.graph, t)->op].forward;
-        if (fn) fn(b, t);
+    for (int i = 0; i < b->plan->n_steps; i++) {
+        sk_tensor t = b->plan->steps[i];
+        ops[sk_graph_node(b->plan->base.graph, t)->op].forward(b, t);
     }
 }
 

@@ -11,6 +11,19 @@ enum { BLOCK_ROWS = 64, SLOTS = 4 }; /* defaults: a block of 64 x 64-wide layers
 
 static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
+/* Nobody sees what leads to no output and no sum: it gets no room and is not computed. */
+static void trace_wanted(cpu_plan *p) {
+    const sk_graph *g = p->base.graph;
+    for (sk_tensor t = p->n_nodes - 1; t >= 0; t--) {
+        const sk_node *n = sk_graph_node(g, t);
+        if (n->is_output || n->scope == SK_SCOPE_SUM) p->wanted[t] = 1;
+        for (int i = 0; p->wanted[t] && i < n->n_in; i++)
+            if (n->in[i] >= 0) p->wanted[n->in[i]] = 1;
+    }
+    for (sk_tensor t = 0; t < p->n_nodes; t++)
+        if (p->wanted[t] && sk_graph_node(g, t)->n_in > 0) p->steps[p->n_steps++] = t;
+}
+
 /* Which nodes get a gradient, and which of their consumers is the first to write it ("=", the rest "+="). */
 static void trace_gradients(cpu_plan *p) {
     const sk_graph *g = p->base.graph;
@@ -68,7 +81,7 @@ static void plan_node_memory(cpu_plan *p, sk_arena_plan *a, sk_tensor t, size_t 
         p->sum_at[t] = p->n_sums;
         p->n_sums += n->cols;
     }
-    if (n->scope != SK_SCOPE_ROWS || n->op == SK_OP_INPUT) return;
+    if (n->scope != SK_SCOPE_ROWS || n->op == SK_OP_INPUT || !p->wanted[t]) return;
     size_t block = (size_t)p->block_rows * (size_t)n->ld + pad;
     if (n->is_output) plan_add(a, &p->full[t], (size_t)p->base.how.max_rows * (size_t)n->ld + pad, sizeof(float));
     else p->value_at[t] = workspace_add(used, block);
@@ -106,6 +119,7 @@ static sk_status alloc_tables(cpu_plan *p, sk_error *reterr) {
     size_t n = (size_t)p->n_nodes;
     int    ok = (p->bound = calloc(n, sizeof *p->bound)) && (p->full = calloc(n, sizeof *p->full)) &&
              (p->packed = calloc(n, sizeof *p->packed)) && (p->live = calloc(n, sizeof *p->live)) &&
+             (p->wanted = calloc(n, sizeof *p->wanted)) && (p->steps = calloc(n, sizeof *p->steps)) &&
              (p->adds = calloc(n, sizeof *p->adds)) && (p->sum_at = calloc(n, sizeof *p->sum_at)) &&
              (p->value_at = malloc(n * sizeof *p->value_at)) && (p->grad_at = malloc(n * sizeof *p->grad_at)) &&
              (p->workers = calloc((size_t)p->n_workers, sizeof *p->workers));
@@ -138,6 +152,7 @@ sk_status sk__cpu_plan_create(sk_device *dev, const sk_graph *graph, sk_buffer *
     p->n_params = sk_graph_param_floats(graph);
     p->params = params ? params->host : NULL;
     SK_TRY_GOTO(alloc_tables(p, reterr));
+    trace_wanted(p);
     if (how->backward) trace_gradients(p);
     plan_memory(p, a);
     SK_TRY_GOTO(sk_arena_create(a, &arena, reterr));
@@ -163,6 +178,8 @@ void sk__cpu_plan_destroy(sk_plan *plan) {
     free(p->bound);
     free(p->full);
     free(p->packed);
+    free(p->wanted);
+    free(p->steps);
     free(p->live);
     free(p->adds);
     free(p->sum_at);

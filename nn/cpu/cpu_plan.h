@@ -34,6 +34,9 @@ typedef struct cpu_plan {
     const float     **bound;     /* per node: INPUT, TABLE, CONST                          */
     float           **full;      /* per node: outputs, (max_rows x ld)                     */
     float           **packed;    /* per LINEAR node that passes a gradient on: W^T         */
+    uint8_t          *wanted;    /* per node: an output or a sum depends on it             */
+    sk_tensor        *steps;     /* (n_steps) wanted nodes that compute, in order          */
+    int               n_steps;
     int              *live;      /* per node: a gradient arrives                           */
     uint8_t (*adds)[SK_GRAPH_MAX_IN]; /* per node and input: 1 = gradient is += , 0 = "="  */
     int              *sum_at;    /* per SUM node: first column in sums                     */
