@@ -1,4 +1,5 @@
-/* skiff config: what a config file comes to, checked as `skiff train` would, with all defaults and derived values. */
+/* skiff config: what a config file comes to, checked as `skiff train` would, with all defaults and derived
+ * values. */
 #include "cli/args.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
@@ -16,10 +17,12 @@ static int fail(sk_status status, const sk_error *err) {
 }
 
 int sk_cmd_config(int argc, char **argv) {
-    bool    reference = false;
-    sk_arg  options[] = {{"--reference", SK_ARG_FLAG, &reference, 0, 0, "print all keys, as Markdown"}};
-    sk_args args = {.usage = "skiff config FILE.yaml [key.path=value ...]\n       skiff config --reference", .args = options,
-                    .n_args = SK_COUNT(options), .n_max = SK_POSITIONAL_MAX};
+    bool reference = false;
+    sk_arg options[] = {{"--reference", SK_ARG_FLAG, &reference, 0, 0, "print all keys, as Markdown"}};
+    sk_args args = {.usage = "skiff config FILE.yaml [key.path=value ...]\n       skiff config --reference",
+                    .args = options,
+                    .n_args = SK_COUNT(options),
+                    .n_max = SK_POSITIONAL_MAX};
     int code = sk_args_parse(&args, argc, argv);
     if (code != SK_ARGS_GO) return code;
     if (reference == (args.n_positional > 0)) {
@@ -27,8 +30,8 @@ int sk_cmd_config(int argc, char **argv) {
         return SK_EXIT_USAGE;
     }
     SK_AUTO(sk_config) cfg = NULL;
-    sk_error  err = {0};
-    char     *text = NULL;
+    sk_error err = {0};
+    char *text = NULL;
     sk_status status = SK_OK;
     if (reference) {
         status = sk_reference_config(&text, &err);

@@ -11,15 +11,15 @@
 
 int sk_cmd_docs(int argc, char **argv) {
     sk_args args = {.usage = "skiff docs metrics|config", .n_min = 1, .n_max = 1};
-    int     code = sk_args_parse(&args, argc, argv);
+    int code = sk_args_parse(&args, argc, argv);
     if (code != SK_ARGS_GO) return code;
     const char *page = args.positional[0];
-    bool        metrics = strcmp(page, "metrics") == 0;
+    bool metrics = strcmp(page, "metrics") == 0;
     if (!metrics && strcmp(page, "config") != 0) {
         fprintf(stderr, "there is no page \"%s\"\nusage: %s\n", page, args.usage);
         return SK_EXIT_USAGE;
     }
-    char    *text = NULL;
+    char *text = NULL;
     sk_error err = {0};
     if ((metrics ? sk_reference_metrics : sk_reference_config)(&text, &err) != SK_OK) {
         fprintf(stderr, "%s\n", err.msg);

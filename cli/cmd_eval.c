@@ -17,22 +17,24 @@
 #include <string.h>
 #include <unistd.h>
 
-/* 100 episodes are what results are quoted by; seed 0 keeps clear of the seeds of training's own evaluations. */
+/* 100 episodes are what results are quoted by; seed 0 keeps clear of training's own evaluations. */
 enum { EPISODES = 100 };
 
 typedef struct evaluation {
-    const char    *path;     /* of the policy                                 */
-    const char    *env_text; /* --env, or NULL                                */
-    int64_t        n_episodes, seed;
-    bool           stochastic, json;
-    sk_policy     *policy;
-    sk_config     *cfg;      /* of its run, if found                          */
-    sk_train_setup setup;    /* owns the env of that config                   */
-    sk_env        *own_env;  /* any other                                     */
-    sk_on_invalid  on_invalid;
+    const char *path;     /* of the policy                                 */
+    const char *env_text; /* --env, or NULL                                */
+    int64_t n_episodes, seed;
+    bool stochastic, json;
+    sk_policy *policy;
+    sk_config *cfg;       /* of its run, if found                          */
+    sk_train_setup setup; /* owns the env of that config                   */
+    sk_env *own_env;      /* any other                                     */
+    sk_on_invalid on_invalid;
 } evaluation;
 
-static const sk_env *env_of(const evaluation *self) { return self->own_env ? self->own_env : self->setup.env; }
+static const sk_env *env_of(const evaluation *self) {
+    return self->own_env ? self->own_env : self->setup.env;
+}
 
 static void deinit(evaluation *self) {
     sk_env_destroy(&self->own_env);
@@ -41,12 +43,13 @@ static void deinit(evaluation *self) {
     sk_policy_destroy(&self->policy);
 }
 
-/* ---- the environment ---------------------------------------------------------------------------------------- */
-/* The config of the run that `path` belongs to: beside it, or above its checkpoints/<env steps>/. False: there is none. */
+/* ---- the environment ---- */
+/* The config of the run that `path` belongs to: beside it, or above its checkpoints/<env steps>/. False:
+ * there is none. */
 static bool find_config(const char *path, char *ret_config, size_t size) {
     static const char *const ups[] = {"", "../", "../../", "../../../"};
     const char *slash = strrchr(path, '/');
-    char        in[4096], above[4096];
+    char in[4096], above[4096];
     /* A folder counts itself as a level, a file does not. */
     int n = snprintf(in, sizeof in, "%s/.", path);
     if (n < 0 || (size_t)n >= sizeof in) return false;
@@ -75,21 +78,23 @@ static sk_status open_env(evaluation *self, sk_error *reterr) {
         return SK_OK;
     }
     sk_env_params params = {.name = sk_policy_spaces_get(self->policy)->env_name};
-    sk_status     status = sk_env_create(&params, &self->own_env, reterr);
+    sk_status status = sk_env_create(&params, &self->own_env, reterr);
     if (status == SK_ENOTFOUND) sk_error_prefix(reterr, "the policy's environment (--env names another)");
     return status;
 }
 
-/* ---- what came of it ---------------------------------------------------------------------------------------- */
+/* ---- what came of it ---- */
 static void print_text(const evaluation *self, const sk_evaluation *e) {
-    printf("%s: return %.6g +- %.4g (min %.6g, max %.6g), length %.6g, %d episodes from seed %lld, %s, %.2f s\n",
-           sk_env_info_get(env_of(self))->name, e->return_mean, e->return_std, e->return_min, e->return_max, e->len_mean,
-           e->n_episodes, (long long)self->seed, self->stochastic ? "stochastic" : "deterministic", e->wall_s);
+    printf(
+        "%s: return %.6g +- %.4g (min %.6g, max %.6g), length %.6g, %d episodes from seed %lld, %s, %.2f s\n",
+        sk_env_info_get(env_of(self))->name, e->return_mean, e->return_std, e->return_min, e->return_max,
+        e->len_mean, e->n_episodes, (long long)self->seed, self->stochastic ? "stochastic" : "deterministic",
+        e->wall_s);
     if (e->n_invalid) printf("%d episodes were invalid and are left out\n", e->n_invalid);
 }
 
 static sk_status print_json(const evaluation *self, const sk_evaluation *e, sk_error *reterr) {
-    char         sha256[65], *text = NULL;
+    char sha256[65], *text = NULL;
     sk_json_line line;
     sk_policy_sha256(self->policy, sha256);
     sk_json_line_init(&line);
@@ -113,16 +118,16 @@ static sk_status print_json(const evaluation *self, const sk_evaluation *e, sk_e
     return SK_OK;
 }
 
-/* ---- the command -------------------------------------------------------------------------------------------- */
+/* ---- the command ---- */
 static int fail(const sk_error *err, int code) {
     fprintf(stderr, "%s\n", err->msg);
     return code;
 }
 
 static int evaluate(evaluation *self) {
-    sk_error      err = {0};
+    sk_error err = {0};
     sk_evaluation result = {0};
-    sk_status     status = sk_policy_load(self->path, &self->policy, &err);
+    sk_status status = sk_policy_load(self->path, &self->policy, &err);
     if (status == SK_OK) status = open_env(self, &err);
     if (status != SK_OK) return fail(&err, sk_exit_code_of_input(status));
     sk_evaluate_params params = {.env = env_of(self),
@@ -142,16 +147,20 @@ static int evaluate(evaluation *self) {
 
 int sk_cmd_eval(int argc, char **argv) {
     evaluation self = {.n_episodes = EPISODES, .on_invalid = SK_INVALID_STOP};
-    sk_arg     options[] = {
+    sk_arg options[] = {
         {"--episodes", SK_ARG_INT, &self.n_episodes, 1, 1000000, "how many (100); each has its own seed"},
         {"--seed", SK_ARG_INT, &self.seed, 0, (int64_t)1 << 53, "of the first episode (0)"},
         {"--stochastic", SK_ARG_FLAG, &self.stochastic, 0, 0, "sample actions as in training"},
         {"--env", SK_ARG_TEXT, &self.env_text, 0, 0, "NAME or PLUGIN.so[:NAME] instead of the run's own"},
         {"--json", SK_ARG_FLAG, &self.json, 0, 0, "one JSON object"},
     };
-    sk_args args = {.usage = "skiff eval RUN_DIR|CHECKPOINT|POLICY [--episodes N] [--seed S] [--stochastic] [--env ENV] "
-                             "[--json]",
-                    .args = options, .n_args = SK_COUNT(options), .n_min = 1, .n_max = 1};
+    sk_args args = {
+        .usage = "skiff eval RUN_DIR|CHECKPOINT|POLICY [--episodes N] [--seed S] [--stochastic] [--env ENV] "
+                 "[--json]",
+        .args = options,
+        .n_args = SK_COUNT(options),
+        .n_min = 1,
+        .n_max = 1};
     int code = sk_args_parse(&args, argc, argv);
     if (code != SK_ARGS_GO) return code;
     self.path = args.positional[0];

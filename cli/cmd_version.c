@@ -17,8 +17,8 @@
 #include <zmq.h>
 
 static sk_status write_all(sk_json_line *line, sk_error *reterr) {
-    char       zmq[32];
-    int        major, minor, patch;
+    char zmq[32];
+    int major, minor, patch;
     sk_device *device = NULL;
     SK_TRY(sk_device_create_cpu(1, &device, reterr));
     zmq_version(&major, &minor, &patch);
@@ -38,7 +38,7 @@ static sk_status write_all(sk_json_line *line, sk_error *reterr) {
 
 /* For people: "name value" from the same object. */
 static void print_rows(const char *text) {
-    json_t     *json = json_loads(text, 0, NULL), *value;
+    json_t *json = json_loads(text, 0, NULL), *value;
     const char *name;
     json_object_foreach(json, name, value) {
         if (json_is_string(value)) printf("%-10s%s\n", name, json_string_value(value));
@@ -47,14 +47,14 @@ static void print_rows(const char *text) {
 }
 
 int sk_cmd_version(int argc, char **argv) {
-    bool    json = false;
-    sk_arg  options[] = {{"--json", SK_ARG_FLAG, &json, 0, 0, "one JSON object"}};
+    bool json = false;
+    sk_arg options[] = {{"--json", SK_ARG_FLAG, &json, 0, 0, "one JSON object"}};
     sk_args args = {.usage = "skiff version [--json]", .args = options, .n_args = SK_COUNT(options)};
-    int     code = sk_args_parse(&args, argc, argv);
+    int code = sk_args_parse(&args, argc, argv);
     if (code != SK_ARGS_GO) return code;
     sk_json_line line;
-    sk_error     err = {0};
-    char        *text = NULL;
+    sk_error err = {0};
+    char *text = NULL;
     sk_json_line_init(&line);
     sk_status status = write_all(&line, &err);
     if (status == SK_OK) status = sk_json_line_finish(&line, &text, &err);

@@ -15,20 +15,20 @@
 static const double PLAIN_S = 2.0, LIVE_S = 0.1;
 
 struct sk_console {
-    bool            json;    /* stdout is for programs            */
-    bool            live;    /* stderr is a terminal              */
-    pthread_mutex_t lock;    /* of what follows                   */
-    sk_run_dir     *dir;     /* nullable                          */
-    char            shown[SK_CONSOLE_LINE]; /* the live line, "" = none */
-    int             n_failed;
+    bool json;                   /* stdout is for programs            */
+    bool live;                   /* stderr is a terminal              */
+    pthread_mutex_t lock;        /* of what follows                   */
+    sk_run_dir *dir;             /* nullable                          */
+    char shown[SK_CONSOLE_LINE]; /* the live line, "" = none          */
+    int n_failed;
     /* the main thread's: */
-    sk_console_span span;    /* since the last line               */
-    sk_console_span total;   /* since the start, up to it           */
-    double          shown_s; /* when that was                     */
-    sk_console_span report;  /* the last report's part of it      */
-    bool            has_last;
-    double          last_iteration, last_steps, last_s; /* of the last report                 */
-    double          before_steps, before_s;             /* of the report before its iteration */
+    sk_console_span span;   /* since the last line               */
+    sk_console_span total;  /* since the start, up to it         */
+    double shown_s;         /* when that was                     */
+    sk_console_span report; /* the last report's part of it      */
+    bool has_last;
+    double last_iteration, last_steps, last_s; /* of the last report                 */
+    double before_steps, before_s;             /* of the report before its iteration */
 };
 
 /* Columns of the terminal. */
@@ -52,7 +52,8 @@ static void print_line(sk_console *self, sk_log_level level, const char *prefix,
     pthread_mutex_lock(&self->lock);
     hide_live(self);
     fprintf(stderr, "%s%s\n", prefix, text);
-    if (self->dir && sk_run_dir_log(self->dir, level, text, &err) != SK_OK) fprintf(stderr, "error: %s\n", err.msg);
+    if (self->dir && sk_run_dir_log(self->dir, level, text, &err) != SK_OK)
+        fprintf(stderr, "error: %s\n", err.msg);
     show_live(self);
     pthread_mutex_unlock(&self->lock);
 }
@@ -94,7 +95,7 @@ void sk_console_attach(sk_console *self, sk_run_dir *dir) {
 }
 
 void sk_console_say(sk_console *self, const char *fmt, ...) {
-    char    text[1024];
+    char text[1024];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
@@ -103,7 +104,7 @@ void sk_console_say(sk_console *self, const char *fmt, ...) {
 }
 
 void sk_console_fail(sk_console *self, const char *fmt, ...) {
-    char    text[1024];
+    char text[1024];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
@@ -111,7 +112,7 @@ void sk_console_fail(sk_console *self, const char *fmt, ...) {
     print_line(self, SK_LOG_ERROR, "error: ", text);
 }
 
-/* ---- progress ----------------------------------------------------------------------------------------------- */
+/* ---- progress ---- */
 static void add_span(sk_console_span *self, const sk_console_span *more, double sign) {
     self->env_steps += sign * more->env_steps;
     self->wall_s += sign * more->wall_s;
@@ -127,11 +128,13 @@ static void before(sk_console *self, double steps, double time_s) {
     self->before_s = time_s;
 }
 
-/* Add one report's numbers to the span. Another report of the same iteration (the final one) repeats that iteration's,
- * so it stands in its place. The steps before the first report of a resumed run are an earlier part's. */
+/* Add one report's numbers to the span. Another report of the same iteration (the final one) repeats that
+ * iteration's, so it stands in its place. The steps before the first report of a resumed run are an earlier
+ * part's. */
 static void add_report(sk_console *self, const sk_metrics *m) {
-    double          iteration = sk_metrics_get(m, SK_METRIC_TRAINING_ITERATION, 0);
-    double          steps = sk_metrics_get(m, SK_METRIC_ENV_STEPS, 0), time_s = sk_metrics_get(m, SK_METRIC_TIME_TOTAL, 0);
+    double iteration = sk_metrics_get(m, SK_METRIC_TRAINING_ITERATION, 0);
+    double steps = sk_metrics_get(m, SK_METRIC_ENV_STEPS, 0),
+           time_s = sk_metrics_get(m, SK_METRIC_TIME_TOTAL, 0);
     sk_console_span report = {.env_s = sk_metrics_get(m, SK_METRIC_TIME_ENV, 0),
                               .inference_s = sk_metrics_get(m, SK_METRIC_TIME_INFERENCE, 0),
                               .transport_s = sk_metrics_get(m, SK_METRIC_TIME_TRANSPORT, 0),
@@ -186,8 +189,7 @@ void sk_console_json(sk_console *self, const char *event, const char *object) {
     failed |= fflush(stdout) != 0;
     if (!failed) return;
     clearerr(stdout);
-    if (self->n_failed++ == 0)
-        sk_console_fail(self, "cannot write to standard output: %s", strerror(errno));
+    if (self->n_failed++ == 0) sk_console_fail(self, "cannot write to standard output: %s", strerror(errno));
 }
 
 int sk_console_n_failed(const sk_console *self) { return self->n_failed; }

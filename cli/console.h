@@ -1,6 +1,6 @@
-/* console: what a training run says to people and to programs. People read stderr: a live line on a terminal, plain
- * lines otherwise, and the library's log between them; programs read stdout with --json: one object per line.
- * Everything said (not the progress) also goes to the run folder's log.txt.
+/* console: what a training run says to people and to programs. People read stderr: a live line on a terminal,
+ * plain lines otherwise, and the library's log between them; programs read stdout with --json: one object per
+ * line. Everything said (not the progress) also goes to the run folder's log.txt.
  *
  * A write to stdout that fails is told once and counted; the run goes on.
  * Threads: the log may come from any thread, everything else from the main one. */

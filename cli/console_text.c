@@ -22,7 +22,7 @@ void sk_console_count(double number, char text[SK_CONSOLE_TEXT]) {
 
 void sk_console_rate(double number, char text[SK_CONSOLE_TEXT]) {
     static const struct {
-        double      from;
+        double from;
         const char *unit;
     } units[] = {{1e9, "G"}, {1e6, "M"}, {1e3, "k"}, {1, ""}};
     int u = 0;
@@ -40,9 +40,9 @@ void sk_console_duration(double seconds, char text[SK_CONSOLE_TEXT]) {
         snprintf(text, SK_CONSOLE_TEXT, "%lld:%02lld", s / 60, s % 60);
 }
 
-/* ---- the line ----------------------------------------------------------------------------------------------- */
+/* ---- the line ---- */
 typedef struct line {
-    char  *text;
+    char *text;
     size_t size;
 } line;
 
@@ -63,7 +63,7 @@ static void add_return(line *self, const char *name, const sk_metrics *metrics, 
 static void add_split(line *self, const sk_console_span *span) {
     const struct {
         const char *name;
-        double      s;
+        double s;
     } parts[] = {{"env", span->env_s},
                  {"act", span->inference_s},
                  {"move", span->transport_s},
@@ -77,7 +77,8 @@ static void add_split(line *self, const sk_console_span *span) {
         if (i < 4 || parts[i].s > 0) add(self, " %s %.0f%%", parts[i].name, 100 * parts[i].s / sum);
 }
 
-void sk_console_line(const sk_train_progress *progress, const sk_console_span *span, char text[SK_CONSOLE_LINE]) {
+void sk_console_line(const sk_train_progress *progress, const sk_console_span *span,
+                     char text[SK_CONSOLE_LINE]) {
     const sk_metrics *m = progress->metrics;
     line self = {.text = text};
     char number[SK_CONSOLE_TEXT];

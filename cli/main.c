@@ -46,12 +46,12 @@ static void print_commands(FILE *out) {
 
 static int unknown(const char *name) {
     const char *names[SK_COUNT(commands)];
-    int         n = 0;
+    int n = 0;
     for (int i = 0; i < SK_COUNT(commands); i++)
         if (commands[i].help) names[n++] = commands[i].name;
     const char *near = sk_nearest_name(name, names, n);
-    fprintf(stderr, "unknown command \"%s\"%s%s%s\n", name, near ? "; did you mean \"" : "; `skiff help` lists them",
-            near ? near : "", near ? "\"?" : "");
+    fprintf(stderr, "unknown command \"%s\"%s%s%s\n", name,
+            near ? "; did you mean \"" : "; `skiff help` lists them", near ? near : "", near ? "\"?" : "");
     return SK_EXIT_USAGE;
 }
 

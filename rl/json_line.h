@@ -15,11 +15,11 @@
 #include <stdint.h>
 
 typedef struct sk_json_line {
-    char  *text;     /* NULL before the first piece and after finish */
+    char *text; /* NULL before the first piece and after finish */
     size_t size, cap;
-    int    depth;    /* objects open                                 */
-    bool   is_first; /* no comma before the next name                */
-    bool   broken;   /* out of memory                                */
+    int depth;     /* objects open                                 */
+    bool is_first; /* no comma before the next name                */
+    bool broken;   /* out of memory                                */
 } sk_json_line;
 
 void sk_json_line_init(sk_json_line *self);

@@ -20,24 +20,24 @@
 /* A file that grows line by line. */
 typedef struct growing {
     char *path;
-    int   fd;
-    bool  told; /* a failure was returned already */
+    int fd;
+    bool told; /* a failure was returned already */
 } growing;
 
 struct sk_run_dir {
-    char      *path;
-    growing    metrics, log;
-    bool       resumed; /* the next report follows an earlier part      */
-    double     last_iteration; /* of the last report here; 0 = none     */
-    off_t      last_start;     /* where its line begins                 */
-    bool       begun;
+    char *path;
+    growing metrics, log;
+    bool resumed;          /* the next report follows an earlier part */
+    double last_iteration; /* of the last report here; 0 = none       */
+    off_t last_start;      /* where its line begins                   */
+    bool begun;
     atomic_int n_failed;
 };
 
 #define NO_MEMORY(reterr) SK_FAIL(reterr, SK_ENOMEM, "out of memory for a run folder")
 
 SK_PRINTF(1, 2) static char *print_new(const char *fmt, ...) {
-    char   *text = NULL;
+    char *text = NULL;
     va_list args;
     va_start(args, fmt);
     int size = vasprintf(&text, fmt, args);
@@ -45,7 +45,7 @@ SK_PRINTF(1, 2) static char *print_new(const char *fmt, ...) {
     return size < 0 ? NULL : text;
 }
 
-/* ---- the folder ------------------------------------------------------------------------------------------- */
+/* ---- the folder ---- */
 /* Like `mkdir -p`. `path` is written to on the way and restored. */
 static sk_status make_folders(char *path, sk_error *reterr) {
     for (char *s = path + 1;; s++) {
@@ -65,10 +65,11 @@ static sk_status make_folders(char *path, sk_error *reterr) {
 
 /* A folder of our own that nobody else made. */
 static sk_status make_new_folder(const char *stem, char **ret_path, sk_error *reterr) {
-    char      date[32];
-    time_t    now = time(NULL);
+    char date[32];
+    time_t now = time(NULL);
     struct tm tm;
-    if (!localtime_r(&now, &tm) || strftime(date, sizeof date, "%Y%m%d-%H%M%S", &tm) == 0) strcpy(date, "run");
+    if (!localtime_r(&now, &tm) || strftime(date, sizeof date, "%Y%m%d-%H%M%S", &tm) == 0)
+        strcpy(date, "run");
     if (mkdir("runs", 0777) != 0 && errno != EEXIST)
         return SK_FAIL(reterr, SK_EIO, "cannot make the folder runs: %s", strerror(errno));
     for (int n = 1;; n++) {
@@ -90,7 +91,7 @@ static bool has_entries(const char *folder) {
     DIR *dir = opendir(folder);
     if (!dir) return false;
     struct dirent *entry;
-    int            n = 0;
+    int n = 0;
     while ((entry = readdir(dir))) n += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
     closedir(dir);
     return n > 0;
@@ -99,21 +100,23 @@ static bool has_entries(const char *folder) {
 /* A folder in which nothing has happened yet (a run that failed to start) may be used again. */
 static sk_status check_unused(const sk_run_dir *self, sk_error *reterr) {
     struct stat st;
-    char       *result = print_new("%s/result.json", self->path), *checkpoints = print_new("%s/checkpoints", self->path);
-    bool        known = result && checkpoints;
-    bool        used = known && (access(result, F_OK) == 0 || has_entries(checkpoints) ||
+    char *result = print_new("%s/result.json", self->path),
+         *checkpoints = print_new("%s/checkpoints", self->path);
+    bool known = result && checkpoints;
+    bool used = known && (access(result, F_OK) == 0 || has_entries(checkpoints) ||
                           (fstat(self->metrics.fd, &st) == 0 && st.st_size > 0));
     free(result);
     free(checkpoints);
     if (!known) return NO_MEMORY(reterr);
     if (used)
-        return SK_FAIL(reterr, SK_EINVAL,
-                       "the folder %s holds a run already; go on with it by --resume, or name another by --run-dir",
-                       self->path);
+        return SK_FAIL(
+            reterr, SK_EINVAL,
+            "the folder %s holds a run already; go on with it by --resume, or name another by --run-dir",
+            self->path);
     return SK_OK;
 }
 
-/* ---- files that grow ---------------------------------------------------------------------------------------- */
+/* ---- files that grow ---- */
 static sk_status open_growing(sk_run_dir *self, growing *file, const char *name, sk_error *reterr) {
     file->path = print_new("%s/%s", self->path, name);
     if (!file->path) return NO_MEMORY(reterr);
@@ -131,7 +134,7 @@ static sk_status tell_failure(sk_run_dir *self, growing *file, int error, sk_err
 
 /* All of it, or (disk full) none of it: half a line would spoil the file. */
 static sk_status append(sk_run_dir *self, growing *file, const char *text, sk_error *reterr) {
-    off_t  start = lseek(file->fd, 0, SEEK_END);
+    off_t start = lseek(file->fd, 0, SEEK_END);
     size_t size = strlen(text), done = 0;
     while (done < size) {
         ssize_t n = write(file->fd, text + done, size - done);
@@ -147,9 +150,9 @@ static sk_status append(sk_run_dir *self, growing *file, const char *text, sk_er
 }
 
 /* Cut metrics.jsonl where `is_wanted` says no for the first time; a torn last line goes in any case. */
-static sk_status cut_metrics(sk_run_dir *self, bool (*is_wanted)(const json_t *line, double limit), double limit,
-                             sk_error *reterr) {
-    int   copy = fcntl(self->metrics.fd, F_DUPFD_CLOEXEC, 0);
+static sk_status cut_metrics(sk_run_dir *self, bool (*is_wanted)(const json_t *line, double limit),
+                             double limit, sk_error *reterr) {
+    int copy = fcntl(self->metrics.fd, F_DUPFD_CLOEXEC, 0);
     FILE *in = copy >= 0 ? fdopen(copy, "r") : NULL;
     if (!in || fseeko(in, 0, SEEK_SET) != 0) {
         sk_status status = SK_FAIL(reterr, SK_EIO, "cannot read %s: %s", self->metrics.path, strerror(errno));
@@ -159,11 +162,11 @@ static sk_status cut_metrics(sk_run_dir *self, bool (*is_wanted)(const json_t *l
             close(copy);
         return status;
     }
-    char   *text = NULL;
-    size_t  cap = 0;
-    off_t   at = 0, good = 0; /* end of the last wanted line */
+    char *text = NULL;
+    size_t cap = 0;
+    off_t at = 0, good = 0; /* end of the last wanted line */
     ssize_t size;
-    bool    wanted = true;
+    bool wanted = true;
     while (wanted && (size = getline(&text, &cap, in)) > 0) {
         json_t *line = text[size - 1] == '\n' ? json_loadb(text, (size_t)size, 0, NULL) : NULL;
         at += size;
@@ -189,7 +192,7 @@ static bool is_object(const json_t *line, double unused) {
     return json_is_object(line);
 }
 
-/* ---- public ------------------------------------------------------------------------------------------------- */
+/* ---- public ---- */
 static sk_status enter(sk_run_dir *self, const sk_run_dir_params *params, sk_error *reterr) {
     struct stat st;
     if (params->path) {
@@ -271,7 +274,8 @@ static sk_status cut_for(sk_run_dir *self, double iteration, sk_error *reterr) {
     if (self->resumed) {
         self->resumed = false;
         SK_TRY(cut_metrics(self, is_before, iteration, reterr));
-    } else if (iteration > 0 && iteration == self->last_iteration && ftruncate(self->metrics.fd, self->last_start) != 0) {
+    } else if (iteration > 0 && iteration == self->last_iteration &&
+               ftruncate(self->metrics.fd, self->last_start) != 0) {
         return tell_failure(self, &self->metrics, errno, reterr);
     }
     self->last_iteration = iteration;
@@ -290,12 +294,13 @@ sk_status sk_run_dir_report(sk_run_dir *self, const sk_metrics *metrics, const c
 
 sk_status sk_run_dir_log(sk_run_dir *self, sk_log_level level, const char *line, sk_error *reterr) {
     static const char *const levels[] = {"debug", "info", "warning", "error"};
-    char            date[32] = "", text[1280];
+    char date[32] = "", text[1280];
     struct timespec now;
-    struct tm       tm;
+    struct tm tm;
     clock_gettime(CLOCK_REALTIME, &now);
     if (localtime_r(&now.tv_sec, &tm)) strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S", &tm);
-    snprintf(text, sizeof text - 1, "%s.%03d %s: %s", date, (int)(now.tv_nsec / 1000000), levels[level], line);
+    snprintf(text, sizeof text - 1, "%s.%03d %s: %s", date, (int)(now.tv_nsec / 1000000), levels[level],
+             line);
     strcat(text, "\n");
     return append(self, &self->log, text, reterr);
 }
@@ -315,11 +320,12 @@ static void write_metric(sk_json_line *line, const char *name, const sk_metrics 
         sk_json_line_null(line, name);
 }
 
-sk_status sk_run_result_json(const sk_train_result *result, const char *command, char **ret_text, sk_error *reterr) {
+sk_status sk_run_result_json(const sk_train_result *result, const char *command, char **ret_text,
+                             sk_error *reterr) {
     static const char *const kinds[] = {
         [SK_STOP_BUDGET] = "budget", [SK_STOP_GOAL] = "goal", [SK_STOP_INTERRUPTED] = "interrupted"};
     const sk_metrics *m = &result->metrics;
-    sk_json_line      line;
+    sk_json_line line;
     sk_json_line_init(&line);
     write_metric(&line, "num_env_steps_sampled_lifetime", m, SK_METRIC_ENV_STEPS);
     sk_json_line_number(&line, "wall_s", result->wall_s);

@@ -26,10 +26,10 @@ const sk_key sk_train_config_keys[] = {
 
     {"env_runners.num_env_runners", SK_KEY_INT, AT(env_runners.num_env_runners), "0", 0, 1024,
      .help = "Actors that step environments; 0 = the learner's own thread does."},
-    {"env_runners.num_envs_per_env_runner", SK_KEY_INT, AT(env_runners.num_envs_per_env_runner), "1", 1, 65536,
-     .help = "Environments that each of them steps together."},
-    {"env_runners.rollout_fragment_length", SK_KEY_INT, AT(env_runners.rollout_fragment_length), "2048", 1, 1e6,
-     .unit = "env steps", .help = "Steps of every environment in one fragment of experience."},
+    {"env_runners.num_envs_per_env_runner", SK_KEY_INT, AT(env_runners.num_envs_per_env_runner), "1", 1,
+     65536, .help = "Environments that each of them steps together."},
+    {"env_runners.rollout_fragment_length", SK_KEY_INT, AT(env_runners.rollout_fragment_length), "2048", 1,
+     1e6, .unit = "env steps", .help = "Steps of every environment in one fragment of experience."},
     {"env_runners.placement", SK_KEY_ENUM, AT(env_runners.placement), "thread",
      .choices = "thread|process|remote", .help = "Where runners live."},
     {"env_runners.observation_filter", SK_KEY_ENUM, AT(env_runners.observation_filter), "NoFilter",
@@ -37,48 +37,52 @@ const sk_key sk_train_config_keys[] = {
      .help = "MeanStdFilter: observations are normalised by their running mean and variance."},
     {"env_runners.normalize_rewards", SK_KEY_BOOL, AT(env_runners.normalize_rewards), "false",
      .help = "Divide rewards by the running standard deviation of the discounted return, for learning only."},
-    {"env_runners.clip_rewards", SK_KEY_FLOAT, AT(env_runners.clip_rewards), "0", 0, INFINITY, .unit = "reward",
+    {"env_runners.clip_rewards", SK_KEY_FLOAT, AT(env_runners.clip_rewards), "0", 0, INFINITY,
+     .unit = "reward",
      .help = "Clip rewards to plus or minus this, after normalising, for learning only; 0 = no clipping."},
     {"env_runners.on_invalid", SK_KEY_ENUM, AT(env_runners.on_invalid), "stop", .choices = "stop|drop",
      .help = "When an environment fails or gives a number that is none: stop the run, or drop the episode."},
-    {"env_runners.sample_timeout_s", SK_KEY_FLOAT, AT(env_runners.sample_timeout_s), "60", 0.1, 86400, .unit = "s",
-     .help = "Patience with a runner's fragment before the run fails."},
+    {"env_runners.sample_timeout_s", SK_KEY_FLOAT, AT(env_runners.sample_timeout_s), "60", 0.1, 86400,
+     .unit = "s", .help = "Patience with a runner's fragment before the run fails."},
 
-    {"learners.num_cpus_per_learner", SK_KEY_INT, AT(learners.num_cpus_per_learner), "0", 0, 256, .unit = "threads",
+    {"learners.num_cpus_per_learner", SK_KEY_INT, AT(learners.num_cpus_per_learner), "0", 0, 256,
+     .unit = "threads",
      .help = "Threads of the learner; results do not depend on it. 0 = all cores, at most 4."},
 
     {"model.fcnet_hiddens", SK_KEY_LIST, AT(model.fcnet_hiddens), "[64, 64]", 1, 16384, .unit = "units",
      .help = "Widths of the hidden layers; [] = none."},
-    {"model.fcnet_activation", SK_KEY_ENUM, AT(model.fcnet_activation), "tanh", .choices = SK_ACTIVATION_CHOICES,
-     .help = "Activation of the hidden layers."},
+    {"model.fcnet_activation", SK_KEY_ENUM, AT(model.fcnet_activation), "tanh",
+     .choices = SK_ACTIVATION_CHOICES, .help = "Activation of the hidden layers."},
     {"model.vf_share_layers", SK_KEY_BOOL, AT(model.vf_share_layers), "false",
      .help = "Policy and value function use the same hidden layers."},
     {"model.free_log_std", SK_KEY_BOOL, AT(model.free_log_std), "true",
-     .help = "Continuous actions: the log of the standard deviation is a parameter, not an output of the network."},
+     .help = "Continuous actions: the log of the standard deviation is a parameter, not an output of the "
+             "network."},
     {"model.log_std_init", SK_KEY_FLOAT, AT(model.log_std_init), "0", -20, 2,
      .help = "Continuous actions: where that logarithm starts."},
     {"model.layer_norm", SK_KEY_BOOL, AT(model.layer_norm), "false",
      .help = "Layer normalisation before every hidden activation."},
 
     {"training.train_batch_size", SK_KEY_INT, AT(train_batch_size), "0", 0, INT_MAX, .unit = "env steps",
-     .help = "Env steps of one iteration, always runners x environments x fragment length. 0 = derived; given and "
-             "different is refused."},
+     .help = "Env steps of one iteration, always runners x environments x fragment length. 0 = derived; "
+             "given and different is refused."},
 
-    {"evaluation.interval_steps", SK_KEY_INT, AT(evaluation.interval_steps), "0", 0, 1e15, .unit = "env steps",
-     .help = "Training steps between evaluations; 0 = only when the run stops."},
+    {"evaluation.interval_steps", SK_KEY_INT, AT(evaluation.interval_steps), "0", 0, 1e15,
+     .unit = "env steps", .help = "Training steps between evaluations; 0 = only when the run stops."},
     {"evaluation.num_episodes", SK_KEY_INT, AT(evaluation.num_episodes), "10", 0, 1e6, .unit = "episodes",
      .help = "Episodes of each evaluation; 0 = never evaluate."},
     {"evaluation.seed", SK_KEY_INT, AT(evaluation.seed), "10000", 0, SEED_MAX,
      .help = "Episode i of every evaluation has this seed plus i."},
 
-    {"checkpoint.interval_steps", SK_KEY_INT, AT(checkpoint.interval_steps), "0", 0, 1e15, .unit = "env steps",
-     .help = "Training steps between checkpoints; 0 = only when the run stops."},
+    {"checkpoint.interval_steps", SK_KEY_INT, AT(checkpoint.interval_steps), "0", 0, 1e15,
+     .unit = "env steps", .help = "Training steps between checkpoints; 0 = only when the run stops."},
     {"checkpoint.keep", SK_KEY_INT, AT(checkpoint.keep), "3", 1, 1e6, .unit = "checkpoints",
      .help = "How many of the newest are kept; the best policy is kept beside them."},
 
     {"stop", SK_KEY_NUMBERS, AT(stop), "{}",
-     .help = "Metric name -> value (docs/metrics.md); the first one reached ends the run. A budget only grows and "
-             "simply ends it; every other metric is a goal, and a run that ends without it exits with 3."},
+     .help = "Metric name -> value (docs/metrics.md); the first one reached ends the run. A budget only "
+             "grows and simply ends it; every other metric is a goal, and a run that ends without it exits "
+             "with 3."},
 };
 const int sk_train_config_n_keys = SK_COUNT(sk_train_config_keys);
 
@@ -116,39 +120,44 @@ static sk_status check_stop_one(const sk_train_config *self, int i, sk_error *re
     if (metric < 0) {
         const char *nearest = nearest_metric(name);
         return SK_FAIL(reterr, SK_ECONFIG, "%s: stop: there is no metric \"%.120s\"%s%s%s", mark, name,
-                       nearest ? "; did you mean \"" : " (`skiff docs metrics` lists them)", nearest ? nearest : "",
-                       nearest ? "\"?" : "");
+                       nearest ? "; did you mean \"" : " (`skiff docs metrics` lists them)",
+                       nearest ? nearest : "", nearest ? "\"?" : "");
     }
     const sk_metric_info *info = sk_metric_info_get((sk_metric)metric);
     if (info->kind == SK_METRIC_KIND_BUDGET && !(value > 0))
-        return SK_FAIL(reterr, SK_ECONFIG, "%s: stop: %s is a budget and must be > 0, got %g", mark, name, value);
+        return SK_FAIL(reterr, SK_ECONFIG, "%s: stop: %s is a budget and must be > 0, got %g", mark, name,
+                       value);
     if (strncmp(name, "evaluation/", 11) != 0) return SK_OK;
     if (self->evaluation.num_episodes == 0)
         return SK_FAIL(reterr, SK_ECONFIG,
                        "%s: stop: %s can never be reached, because evaluation.num_episodes is 0", mark, name);
     if (self->evaluation.interval_steps == 0)
-        return SK_FAIL(reterr, SK_ECONFIG,
-                       "%s: stop: %s is only looked at during the run if evaluation.interval_steps is > 0, got 0",
-                       mark, name);
+        return SK_FAIL(
+            reterr, SK_ECONFIG,
+            "%s: stop: %s is only looked at during the run if evaluation.interval_steps is > 0, got 0", mark,
+            name);
     return SK_OK;
 }
 
 static sk_status check_stop(const sk_train_config *self, const sk_config *cfg, sk_error *reterr) {
     const char *mark = sk_config_mark(cfg, "stop");
-    bool        can_end = false;
+    bool can_end = false;
     if (self->stop.n == 0)
         return SK_FAIL(reterr, SK_ECONFIG,
-                       "%s: stop needs at least one condition, e.g. {num_env_steps_sampled_lifetime: 100000}", mark);
+                       "%s: stop needs at least one condition, e.g. {num_env_steps_sampled_lifetime: 100000}",
+                       mark);
     for (int i = 0; i < self->stop.n; i++) {
         SK_TRY(check_stop_one(self, i, reterr));
         sk_metric metric = (sk_metric)sk_metric_find(self->stop.at[i].name);
-        can_end |= sk_metric_info_get(metric)->kind == SK_METRIC_KIND_BUDGET || is_of_episodes(self->stop.at[i].name);
+        can_end |= sk_metric_info_get(metric)->kind == SK_METRIC_KIND_BUDGET ||
+                   is_of_episodes(self->stop.at[i].name);
     }
     if (!can_end)
-        return SK_FAIL(reterr, SK_ECONFIG,
-                       "%s: stop needs a condition that ends the run: a budget like num_env_steps_sampled_lifetime, or "
-                       "a goal like evaluation/episode_return_mean",
-                       mark);
+        return SK_FAIL(
+            reterr, SK_ECONFIG,
+            "%s: stop needs a condition that ends the run: a budget like num_env_steps_sampled_lifetime, or "
+            "a goal like evaluation/episode_return_mean",
+            mark);
     return SK_OK;
 }
 
@@ -172,17 +181,20 @@ static sk_status check_batch(const sk_train_config *self, const sk_config *cfg, 
 
 sk_status sk_train_config_check(const sk_train_config *self, const sk_config *cfg, sk_error *reterr) {
     if (!*self->env.name && !*self->env.plugin)
-        return SK_FAIL(reterr, SK_ECONFIG,
-                       "%s: env is missing, wanted the name of an environment, e.g. \"env: CartPole-v1\" (`skiff envs` "
-                       "lists them)",
-                       sk_config_mark(cfg, "env"));
+        return SK_FAIL(
+            reterr, SK_ECONFIG,
+            "%s: env is missing, wanted the name of an environment, e.g. \"env: CartPole-v1\" (`skiff envs` "
+            "lists them)",
+            sk_config_mark(cfg, "env"));
     if (self->device == SK_DEVICE_CUDA)
-        return SK_FAIL(reterr, SK_ECONFIG, "%s: device cuda is not there: this skiff computes on the CPU only",
+        return SK_FAIL(reterr, SK_ECONFIG,
+                       "%s: device cuda is not there: this skiff computes on the CPU only",
                        sk_config_mark(cfg, "device"));
     if (self->env_runners.placement == SK_RUNNER_REMOTE)
-        return SK_FAIL(reterr, SK_ECONFIG,
-                       "%s: env_runners.placement remote is not supported by this version, wanted thread or process",
-                       sk_config_mark(cfg, "env_runners.placement"));
+        return SK_FAIL(
+            reterr, SK_ECONFIG,
+            "%s: env_runners.placement remote is not supported by this version, wanted thread or process",
+            sk_config_mark(cfg, "env_runners.placement"));
     SK_TRY(check_batch(self, cfg, reterr));
     return check_stop(self, cfg, reterr);
 }

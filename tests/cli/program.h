@@ -1,5 +1,5 @@
-/* program: runs the built program (SKIFF_BIN) in a folder of the test's own and looks at what it did. Functions fail
- * the test when something goes wrong that the test is not about. */
+/* program: runs the built program (SKIFF_BIN) in a folder of the test's own and looks at what it did.
+ * Functions fail the test when something goes wrong that the test is not about. */
 #ifndef SK_TESTS_PROGRAM_H
 #define SK_TESTS_PROGRAM_H
 #include "core/base/clock.h"
@@ -25,7 +25,7 @@
 extern char **environ;
 
 enum { OUTPUT_MAX = 1 << 20, WORDS_MAX = 48 };
-static char work[64], home[512];   /* the test's folder; where the tests were started */
+static char work[64], home[512];              /* the test's folder; where the tests were started */
 static char out[OUTPUT_MAX], err[OUTPUT_MAX]; /* of the last program that ended */
 
 HELPER void enter_folder(void) {
@@ -87,12 +87,12 @@ HELPER bool exists(const char *path) { return access(path, F_OK) == 0; }
 /* ---- running ---- */
 static const char *stderr_to = "err";
 
-/* Start the program: words are split at blanks, except in '...'. Its stdout is `to` (NULL: the file "out"), its stderr
- * the file `stderr_to`. */
+/* Start the program: words are split at blanks, except in '...'. Its stdout is `to` (NULL: the file "out"),
+ * its stderr the file `stderr_to`. */
 HELPER pid_t start_to(const char *to, const char *line) {
     static char words[8192];
-    char       *argv[WORDS_MAX] = {(char *)"skiff"};
-    int         argc = 1;
+    char *argv[WORDS_MAX] = {(char *)"skiff"};
+    int argc = 1;
     snprintf(words, sizeof words, "%s", line);
     for (char *s = words; *s && argc < WORDS_MAX - 1;) {
         char end = *s == '\'' ? '\'' : ' ';
@@ -110,7 +110,7 @@ HELPER pid_t start_to(const char *to, const char *line) {
     const char *program = getenv("SKIFF_BIN");
     cr_assert_not_null(program, "SKIFF_BIN is not set");
     pid_t pid = 0;
-    int   rc = posix_spawn(&pid, program, &files, NULL, argv, environ);
+    int rc = posix_spawn(&pid, program, &files, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&files);
     cr_assert_eq(rc, 0, "%s: %s", program, strerror(rc));
     return pid;
@@ -119,8 +119,8 @@ HELPER pid_t start_to(const char *to, const char *line) {
 /* Wait for its end and read what it said into `out` and `err`. The exit code, or 1000 + signal. */
 HELPER int finish(pid_t pid) {
     double end_s = sk_clock_now_s() + PATIENCE_S;
-    int    status = 0;
-    pid_t  got;
+    int status = 0;
+    pid_t got;
     while ((got = waitpid(pid, &status, WNOHANG)) == 0 && sk_clock_now_s() < end_s) usleep(2000);
     if (got == 0) {
         kill(pid, SIGKILL);
@@ -139,7 +139,7 @@ HELPER int run(const char *line) { return run_to(NULL, line); }
 /* Wait until `path` is a file with something in it. */
 HELPER void wait_for_content(const char *path) {
     struct stat st;
-    double      end_s = sk_clock_now_s() + PATIENCE_S;
+    double end_s = sk_clock_now_s() + PATIENCE_S;
     while (stat(path, &st) != 0 || st.st_size == 0) {
         cr_assert(sk_clock_now_s() < end_s, "%s did not appear: %s", path, read_file("err"));
         usleep(2000);
@@ -148,13 +148,13 @@ HELPER void wait_for_content(const char *path) {
 
 /* Children of a process: at most `max` pids. */
 HELPER int children_of(pid_t parent, pid_t *ret_pids, int max) {
-    int  n = 0;
+    int n = 0;
     DIR *dir = opendir("/proc");
     cr_assert_not_null(dir);
     for (struct dirent *e; (e = readdir(dir)) && n < max;) {
-        char  path[300], text[512], *end;
-        long  pid = strtol(e->d_name, &end, 10);
-        int   ppid = 0;
+        char path[300], text[512], *end;
+        long pid = strtol(e->d_name, &end, 10);
+        int ppid = 0;
         if (*end || pid <= 0) continue;
         snprintf(path, sizeof path, "/proc/%ld/stat", pid);
         if (!read_file_to(path, text, sizeof text)) continue;
@@ -185,7 +185,7 @@ HELPER void expect_code(int got, int wanted) {
 
 HELPER json_t *parse(const char *text) {
     json_error_t why;
-    json_t      *json = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+    json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, &why);
     cr_assert_not_null(json, "%s in \"%s\"", why.text, text);
     return json;
 }

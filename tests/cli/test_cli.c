@@ -1,4 +1,4 @@
-/* The program as people and scripts meet it: words, exit codes, streams, signals, and what it leaves behind. */
+/* The program as people and scripts meet it: words, exit codes, streams, signals, what it leaves behind. */
 #include "program.h"
 
 /* A training run that takes a moment. 32 steps an iteration. */
@@ -30,7 +30,7 @@ static void refuses(const char *line, const char *words) {
     holds(err, words);
 }
 
-/* ---- usage -------------------------------------------------------------------------------------------------- */
+/* ---- usage ---- */
 Test(usage, without_a_command_shows_all_of_them) {
     refuses("", "usage: skiff COMMAND");
     expect_code(run("help"), 0);
@@ -42,8 +42,8 @@ Test(usage, without_a_command_shows_all_of_them) {
 }
 
 Test(usage, every_command_shows_its_own) {
-    static const char *const names[] = {"train", "eval", "config", "envs", "check-env", "rollout", "bench",
-                                        "version", "docs"};
+    static const char *const names[] = {"train",   "eval",  "config",  "envs", "check-env",
+                                        "rollout", "bench", "version", "docs"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char line[64], wanted[64];
         snprintf(line, sizeof line, "help %s", names[i]);
@@ -88,7 +88,7 @@ Test(usage, a_full_disk_under_stdout_is_a_failure) {
     holds(err, "cannot write to standard output: No space left on device");
 }
 
-/* ---- configs ------------------------------------------------------------------------------------------------ */
+/* ---- configs ---- */
 /* Both commands that read a config refuse it alike, and no run folder is left. */
 static void refuses_config(const char *text, const char *words) {
     write_file("bad.yaml", text);
@@ -100,15 +100,19 @@ static void refuses_config(const char *text, const char *words) {
 }
 
 Test(config, errors_name_the_place) {
-    refuses_config("algorithm: ppo\nenv: CartPole-v1\ntraining: {lr: 1e-3, gama: 0.9}\nstop: {training_iteration: 1}\n",
-                   "bad.yaml:3:22: unknown key \"training.gama\"; did you mean \"training.gamma\"?");
+    refuses_config(
+        "algorithm: ppo\nenv: CartPole-v1\ntraining: {lr: 1e-3, gama: 0.9}\nstop: {training_iteration: 1}\n",
+        "bad.yaml:3:22: unknown key \"training.gama\"; did you mean \"training.gamma\"?");
     refuses_config("algorithm: ppo\nenv: CartPole-v1\ntraining: {lr: fast}\nstop: {training_iteration: 1}\n",
                    "bad.yaml:3:16: training.lr must be a number");
-    refuses_config("algorithm: ppo\nenv: CartPole-v1\nstop: {return: 1}\n", "bad.yaml:3:8: stop: there is no metric");
+    refuses_config("algorithm: ppo\nenv: CartPole-v1\nstop: {return: 1}\n",
+                   "bad.yaml:3:8: stop: there is no metric");
     refuses_config("algorithm: ppo\nenv: [CartPole-v1\n", "bad.yaml:");
-    refuses_config("algorithm: poo\nenv: CartPole-v1\nstop: {training_iteration: 1}\n", "did you mean \"ppo\"");
+    refuses_config("algorithm: poo\nenv: CartPole-v1\nstop: {training_iteration: 1}\n",
+                   "did you mean \"ppo\"");
     refuses_config("algorithm: ppo\nenv: CartPool-v1\nstop: {training_iteration: 1}\n", "CartPole-v1");
-    refuses_config("algorithm: ppo\nenv: {plugin: ./nowhere.so}\nstop: {training_iteration: 1}\n", "nowhere.so");
+    refuses_config("algorithm: ppo\nenv: {plugin: ./nowhere.so}\nstop: {training_iteration: 1}\n",
+                   "nowhere.so");
     refuses("train tiny.yaml training.gamma=2", "override \"training.gamma=2\": training.gamma must be");
 }
 
@@ -133,8 +137,8 @@ Test(config, docs_are_what_the_program_says) {
         snprintf(line, sizeof line, "docs %s", pages[i]);
         snprintf(path, sizeof path, "%s/docs/%s.md", getenv("SKIFF_SOURCE_DIR"), pages[i]);
         expect_code(run(line), 0);
-        cr_assert(strcmp(out, read_file(path)) == 0, "docs/%s.md is old: run `skiff docs %s > docs/%s.md`", pages[i],
-                  pages[i], pages[i]);
+        cr_assert(strcmp(out, read_file(path)) == 0, "docs/%s.md is old: run `skiff docs %s > docs/%s.md`",
+                  pages[i], pages[i], pages[i]);
     }
     refuses("docs nothing", "there is no page \"nothing\"");
     expect_code(run("config --reference"), 0);
@@ -142,7 +146,7 @@ Test(config, docs_are_what_the_program_says) {
     refuses("config", "wanted either a config file or --reference");
 }
 
-/* ---- training ----------------------------------------------------------------------------------------------- */
+/* ---- training ---- */
 Test(train, leaves_a_complete_run_folder) {
     expect_code(run("train tiny.yaml seed=5 --run-dir r"), 0);
     cr_assert_str_empty(out, "stdout is for --json: %s", out);
@@ -186,7 +190,7 @@ Test(train, makes_a_folder_when_none_is_named) {
 Test(train, json_is_all_there_is_on_stdout) {
     expect_code(run("train tiny.yaml --run-dir r --json"), 0);
     json_t *lines = parse_lines(out);
-    size_t  n = json_array_size(lines);
+    size_t n = json_array_size(lines);
     cr_assert_geq(n, 11);
     for (size_t i = 0; i + 1 < n; i++) cr_assert_str_eq(text_of(json_array_get(lines, i), "event"), "report");
     json_t *last = json_array_get(lines, n - 1);
@@ -228,11 +232,13 @@ Test(train, refuses_a_folder_with_a_run_in_it) {
 }
 
 Test(train, tells_goals_from_budgets_by_its_exit_code) {
-    const char *never = "train tiny.yaml --run-dir a 'stop={training_iteration: 2, episode_return_mean: 1000}'";
+    const char *never =
+        "train tiny.yaml --run-dir a 'stop={training_iteration: 2, episode_return_mean: 1000}'";
     expect_code(run(never), 3);
     holds(err, "(no goal met)");
     holds(read_file("a/result.json"), "\"goal_met\":false");
-    const char *soon = "train tiny.yaml --run-dir b 'stop={training_iteration: 1000, episode_return_mean: 1}'";
+    const char *soon =
+        "train tiny.yaml --run-dir b 'stop={training_iteration: 1000, episode_return_mean: 1}'";
     expect_code(run(soon), 0);
     holds(read_file("b/result.json"), "\"goal_met\":true");
     holds(read_file("b/result.json"), "\"stop_reason\":\"episode_return_mean ");
@@ -267,7 +273,8 @@ Test(train, a_config_that_does_not_fit_the_run_is_refused_and_not_kept) {
 Test(train, starts_from_the_parameters_of_another_run) {
     expect_code(run("train tiny.yaml --run-dir a"), 0);
     expect_code(run("train tiny.yaml --run-dir b --init-from a"), 0);
-    expect_code(run("train tiny.yaml --run-dir c --init-from a/checkpoints/320 'model={fcnet_hiddens: [9]}'"), 2);
+    expect_code(run("train tiny.yaml --run-dir c --init-from a/checkpoints/320 'model={fcnet_hiddens: [9]}'"),
+                2);
 }
 
 Test(train, a_log_that_cannot_be_written_is_told_once_and_is_a_failure_in_the_end) {
@@ -292,15 +299,17 @@ Test(train, a_full_disk_under_stdout_is_told_once_and_does_not_end_the_run) {
 
 Test(train, processes_compute_what_one_thread_computes) {
     expect_code(run("train tiny.yaml --run-dir a"), 0);
-    expect_code(run("train tiny.yaml --run-dir b env_runners.num_env_runners=2 env_runners.num_envs_per_env_runner=1 "
-                    "env_runners.placement=process"), 0);
+    expect_code(
+        run("train tiny.yaml --run-dir b env_runners.num_env_runners=2 env_runners.num_envs_per_env_runner=1 "
+            "env_runners.placement=process"),
+        0);
     json_t *one = parse(read_file("a/result.json")), *two = parse(read_file("b/result.json"));
     cr_assert_str_eq(text_of(one, "params_sha256"), text_of(two, "params_sha256"));
     json_decref(one);
     json_decref(two);
 }
 
-/* ---- evaluating --------------------------------------------------------------------------------------------- */
+/* ---- evaluating ---- */
 Test(eval, takes_a_run_a_checkpoint_or_a_policy) {
     static const char *const paths[] = {"r", "r/checkpoints/320", "r/checkpoints/320/policy.skiff"};
     expect_code(run("train tiny.yaml --run-dir r evaluation.num_episodes=0"), 0);
@@ -344,7 +353,7 @@ Test(eval, says_what_does_not_fit) {
     refuses("eval r --episodes 0", "--episodes: got \"0\"");
 }
 
-/* ---- signals ------------------------------------------------------------------------------------------------ */
+/* ---- signals ---- */
 static void stops_in_order(int signal_number) {
     pid_t pid = start_to(NULL, "train tiny.yaml --run-dir r " ENDLESS);
     wait_for_content("r/metrics.jsonl");
@@ -353,13 +362,14 @@ static void stops_in_order(int signal_number) {
     holds(err, "interrupted: ends after this iteration, with a checkpoint");
     json_t *result = parse(read_file("r/result.json"));
     cr_assert_str_eq(text_of(result, "stop_kind"), "interrupted");
-    int  steps = (int)number(result, "num_env_steps_sampled_lifetime");
+    int steps = (int)number(result, "num_env_steps_sampled_lifetime");
     char path[128], line[256];
     snprintf(path, sizeof path, "r/checkpoints/%d/policy.skiff", steps);
     cr_assert(exists(path), "%s is missing", path);
     json_decref(result);
 
-    snprintf(line, sizeof line, "train --run-dir r --resume 'stop={num_env_steps_sampled_lifetime: %d}'", steps + 64);
+    snprintf(line, sizeof line, "train --run-dir r --resume 'stop={num_env_steps_sampled_lifetime: %d}'",
+             steps + 64);
     expect_code(run(line), 0);
     json_t *lines = parse_lines(read_file("r/metrics.jsonl"));
     cr_assert_eq((int)json_array_size(lines), steps / 32 + 2);
@@ -373,7 +383,7 @@ Test(signals, sigterm_is_ctrl_c) { stops_in_order(SIGTERM); }
 
 /* Wait until it has computed for so long. */
 static void wait_for_work(pid_t pid, double cpu_s) {
-    char   path[64], text[512];
+    char path[64], text[512];
     double end_s = sk_clock_now_s() + PATIENCE_S, used_s = 0;
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     while (used_s < cpu_s) {
@@ -454,10 +464,11 @@ Test(signals, a_killed_run_can_go_on_from_its_last_checkpoint) {
     kill(pid, SIGKILL);
     expect_code(finish(pid), 1000 + SIGKILL);
     expect_code(run("train --run-dir r --resume"
-                    " 'stop={num_env_steps_sampled_lifetime: 1000000000000, time_total_s: 0.001}'"), 0);
+                    " 'stop={num_env_steps_sampled_lifetime: 1000000000000, time_total_s: 0.001}'"),
+                0);
     /* No iteration twice; that of the checkpoint may be missing, if the kill came between the two files. */
     json_t *lines = parse_lines(read_file("r/metrics.jsonl"));
-    int     last = 0, n_gaps = 0;
+    int last = 0, n_gaps = 0;
     for (size_t i = 0; i < json_array_size(lines); i++) {
         int iteration = (int)number(json_array_get(lines, i), "training_iteration");
         cr_assert(iteration == last + 1 || iteration == last + 2, "%d follows %d", iteration, last);

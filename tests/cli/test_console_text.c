@@ -55,11 +55,16 @@ Test(console_text, puts_a_report_on_one_line) {
     sk_metrics_set(&m, SK_METRIC_RETURN_MEAN, 187.31);
     sk_metrics_set(&m, SK_METRIC_EVAL_RETURN_MEAN, 210);
     sk_train_progress progress = {.metrics = &m, .done = 0.529, .eta_s = 12};
-    sk_console_span span = {.env_steps = 8240, .wall_s = 0.02, .env_s = 2.1, .inference_s = 3, .transport_s = 0.3,
+    sk_console_span span = {.env_steps = 8240,
+                            .wall_s = 0.02,
+                            .env_s = 2.1,
+                            .inference_s = 3,
+                            .transport_s = 0.3,
                             .learn_s = 4.6};
     sk_console_line(&progress, &span, text);
-    cr_assert_str_eq(text, "53,248 steps 52% eta 0:12 | return 187.3 | eval 210 | 412k steps/s | env 21% act 30% move 3% "
-                           "learn 46%");
+    cr_assert_str_eq(
+        text, "53,248 steps 52% eta 0:12 | return 187.3 | eval 210 | 412k steps/s | env 21% act 30% move 3% "
+              "learn 46%");
 }
 
 Test(console_text, leaves_out_what_is_not_known) {

@@ -32,8 +32,9 @@ Test(json_line, writes_every_kind_of_value) {
     sk_json_line_end(&line);
     sk_json_line_text(&line, "j", NULL);
     char *text = finish(&line);
-    cr_assert_str_eq(text, "{\"a\":\"x\\\"\\\\\\u000a\\u0001y\",\"b\":0.1,\"c\":-9223372036854775808,\"d\":true,"
-                           "\"e\":null,\"f\":{\"g\":-2},\"h\":[1,false],\"i\":{},\"j\":null}");
+    cr_assert_str_eq(text,
+                     "{\"a\":\"x\\\"\\\\\\u000a\\u0001y\",\"b\":0.1,\"c\":-9223372036854775808,\"d\":true,"
+                     "\"e\":null,\"f\":{\"g\":-2},\"h\":[1,false],\"i\":{},\"j\":null}");
     free(text);
 }
 
@@ -59,9 +60,10 @@ static double read_back(double number) {
 }
 
 Test(json_line, numbers_read_back_as_themselves) {
-    const double numbers[] = {0.1, 1.0 / 3, -1e-300, 5e-324, 1.7976931348623157e308, 1e15 + 0.5, 0x1p53 + 2, 123456789,
-                              -0x1p52};
-    for (int i = 0; i < SK_COUNT(numbers); i++) cr_assert_eq(read_back(numbers[i]), numbers[i], "%a", numbers[i]);
+    const double numbers[] = {0.1,        1.0 / 3,    -1e-300,   5e-324, 1.7976931348623157e308,
+                              1e15 + 0.5, 0x1p53 + 2, 123456789, -0x1p52};
+    for (int i = 0; i < SK_COUNT(numbers); i++)
+        cr_assert_eq(read_back(numbers[i]), numbers[i], "%a", numbers[i]);
 }
 
 Test(json_line, numbers_that_are_none_are_null) {

@@ -10,7 +10,8 @@ Test(metrics, finds_every_name_of_the_list_once) {
         const sk_metric_info *info = sk_metric_info_get((sk_metric)i);
         cr_assert_eq(sk_metric_find(info->name), i, "%s", info->name);
         cr_assert_str_eq(sk_metric_names()[i], info->name);
-        cr_assert(info->help[0] && info->help[strlen(info->help) - 1] == '.', "%s has no sentence", info->name);
+        cr_assert(info->help[0] && info->help[strlen(info->help) - 1] == '.', "%s has no sentence",
+                  info->name);
     }
     cr_assert_eq(sk_metric_find("episode_reward_mean"), -1);
     cr_assert_eq(sk_metric_find(""), -1);

@@ -208,8 +208,9 @@ Test(run_dir, keeps_the_last_report_of_an_iteration) {
     cr_assert_eq(sk_run_dir_report(dir, &m, "{\"training_iteration\":2,\"x\":1}", NULL), SK_OK);
     report(dir, 3);
     sk_run_dir_destroy(&dir);
-    cr_assert_str_eq(read_file("metrics.jsonl"), "{\"training_iteration\":1}\n{\"training_iteration\":2,\"x\":1}\n"
-                                                 "{\"training_iteration\":3}\n");
+    cr_assert_str_eq(read_file("metrics.jsonl"),
+                     "{\"training_iteration\":1}\n{\"training_iteration\":2,\"x\":1}\n"
+                     "{\"training_iteration\":3}\n");
 }
 
 Test(run_dir, an_old_result_goes_when_the_run_goes_on) {
@@ -278,8 +279,13 @@ static json_t *result_json(const sk_train_result *result) {
 #define NUMBER(json, key) json_number_value(json_object_get(json, key))
 
 Test(run_result, holds_what_the_run_came_to) {
-    sk_train_result r = {.kind = SK_STOP_GOAL, .stop_reason = "episode_return_mean 480 >= 475", .goal_named = 1,
-                         .goal_met = 1, .wall_s = 0.25, .params_sha256 = "abc", .device = "cpu x86-64-v4"};
+    sk_train_result r = {.kind = SK_STOP_GOAL,
+                         .stop_reason = "episode_return_mean 480 >= 475",
+                         .goal_named = 1,
+                         .goal_met = 1,
+                         .wall_s = 0.25,
+                         .params_sha256 = "abc",
+                         .device = "cpu x86-64-v4"};
     sk_metrics_set(&r.metrics, SK_METRIC_ENV_STEPS, 4096);
     sk_metrics_set(&r.metrics, SK_METRIC_EVAL_RETURN_MEAN, 480.5);
     sk_metrics_set(&r.metrics, SK_METRIC_EVAL_RETURN_STD, 2);

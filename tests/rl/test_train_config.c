@@ -67,8 +67,11 @@ Test(train_config, emits_what_binds_again) {
     bound b, again;
     sk_error err = {0};
     char *text = NULL, *second = NULL;
-    cr_assert_eq(bind(&b, HEAD "model: {fcnet_hiddens: [], log_std_init: -0.5}\nenv_runners: {clip_rewards: 10}\n" BUDGET,
-                      &err), SK_OK, "%s", err.msg);
+    cr_assert_eq(
+        bind(&b,
+             HEAD "model: {fcnet_hiddens: [], log_std_init: -0.5}\nenv_runners: {clip_rewards: 10}\n" BUDGET,
+             &err),
+        SK_OK, "%s", err.msg);
     sk_config_part part = {sk_train_config_keys, sk_train_config_n_keys, &b.c};
     cr_assert_eq(sk_config_emit(&part, 1, &text, &err), SK_OK, "%s", err.msg);
     cr_assert_eq(bind(&again, text, &err), SK_OK, "%s in:\n%s", err.msg, text);
@@ -85,8 +88,11 @@ Test(train_config, emits_what_binds_again) {
 Test(train_config, counts_environments_and_steps) {
     bound b;
     sk_error err = {0};
-    cr_assert_eq(bind(&b, HEAD BUDGET "env_runners: {num_env_runners: 3, num_envs_per_env_runner: 5, "
-                                      "rollout_fragment_length: 7}\n", &err), SK_OK, "%s", err.msg);
+    cr_assert_eq(bind(&b,
+                      HEAD BUDGET "env_runners: {num_env_runners: 3, num_envs_per_env_runner: 5, "
+                                  "rollout_fragment_length: 7}\n",
+                      &err),
+                 SK_OK, "%s", err.msg);
     cr_assert_eq(sk_train_config_n_envs(&b.c), 15);
     cr_assert_eq(sk_train_config_batch_steps(&b.c), 105);
     b.c.env_runners.num_env_runners = 0; /* inline: one runner without an actor */
@@ -103,9 +109,12 @@ Test(train_config, every_key_has_a_sentence) {
 }
 
 Test(train_config, wants_an_algorithm_and_an_environment) {
-    refuses("x.yaml: the key \"algorithm\" is missing, wanted a string (What learns.)", "env: CartPole-v1\n" BUDGET);
-    refuses("x.yaml: env is missing, wanted the name of an environment, e.g. \"env: CartPole-v1\" (`skiff envs` lists "
-            "them)", "algorithm: ppo\n" BUDGET);
+    refuses("x.yaml: the key \"algorithm\" is missing, wanted a string (What learns.)",
+            "env: CartPole-v1\n" BUDGET);
+    refuses("x.yaml: env is missing, wanted the name of an environment, e.g. \"env: CartPole-v1\" (`skiff "
+            "envs` lists "
+            "them)",
+            "algorithm: ppo\n" BUDGET);
     accepts("algorithm: ppo\nenv: {plugin: ./my_env.so}\n" BUDGET);
 }
 
@@ -117,9 +126,11 @@ Test(train_config, wants_a_condition_to_stop) {
 
 Test(train_config, knows_the_metrics_that_stop) {
     refuses("x.yaml:3:8: stop: there is no metric \"num_env_steps_sampled\"; did you mean "
-            "\"num_env_steps_sampled_lifetime\"?", HEAD "stop: {num_env_steps_sampled: 1000}\n");
-    refuses("x.yaml:3:8: stop: there is no metric \"episode_reward_mean\"; did you mean \"episode_return_mean\"?",
-            HEAD "stop: {episode_reward_mean: 400}\n");
+            "\"num_env_steps_sampled_lifetime\"?",
+            HEAD "stop: {num_env_steps_sampled: 1000}\n");
+    refuses(
+        "x.yaml:3:8: stop: there is no metric \"episode_reward_mean\"; did you mean \"episode_return_mean\"?",
+        HEAD "stop: {episode_reward_mean: 400}\n");
     refuses("x.yaml:3:8: stop: there is no metric \"vf_loss\"; did you mean \"learner/vf_loss\"?",
             HEAD "stop: {vf_loss: 1}\n");
     refuses("x.yaml:3:8: stop: there is no metric \"zzzzzzzz\" (`skiff docs metrics` lists them)",
@@ -127,27 +138,36 @@ Test(train_config, knows_the_metrics_that_stop) {
 }
 
 Test(train_config, wants_positive_budgets) {
-    refuses("x.yaml:3:8: stop: time_total_s is a budget and must be > 0, got 0", HEAD "stop: {time_total_s: 0}\n");
+    refuses("x.yaml:3:8: stop: time_total_s is a budget and must be > 0, got 0",
+            HEAD "stop: {time_total_s: 0}\n");
     accepts(HEAD "stop: {time_total_s: 0.5}\n");
 }
 
 Test(train_config, a_goal_of_evaluations_needs_evaluations) {
     refuses("x.yaml:3:8: stop: evaluation/episode_return_mean is only looked at during the run if "
-            "evaluation.interval_steps is > 0, got 0", HEAD "stop: {evaluation/episode_return_mean: 475}\n");
-    refuses("x.yaml:3:8: stop: evaluation/episode_return_mean can never be reached, because evaluation.num_episodes is "
-            "0", HEAD "stop: {evaluation/episode_return_mean: 475}\nevaluation: {interval_steps: 10, num_episodes: 0}\n");
+            "evaluation.interval_steps is > 0, got 0",
+            HEAD "stop: {evaluation/episode_return_mean: 475}\n");
+    refuses(
+        "x.yaml:3:8: stop: evaluation/episode_return_mean can never be reached, because "
+        "evaluation.num_episodes is "
+        "0",
+        HEAD
+        "stop: {evaluation/episode_return_mean: 475}\nevaluation: {interval_steps: 10, num_episodes: 0}\n");
     accepts(HEAD "stop: {evaluation/episode_return_mean: 475}\nevaluation: {interval_steps: 1000}\n");
 }
 
 Test(train_config, something_must_be_able_to_end_the_run) {
-    refuses("x.yaml:3:1: stop needs a condition that ends the run: a budget like num_env_steps_sampled_lifetime, or a "
-            "goal like evaluation/episode_return_mean", HEAD "stop: {learner/mean_kl_loss: 1}\n");
+    refuses("x.yaml:3:1: stop needs a condition that ends the run: a budget like "
+            "num_env_steps_sampled_lifetime, or a "
+            "goal like evaluation/episode_return_mean",
+            HEAD "stop: {learner/mean_kl_loss: 1}\n");
     accepts(HEAD "stop: {learner/mean_kl_loss: 1, training_iteration: 5}\n");
     accepts(HEAD "stop: {episode_return_mean: 450}\n");
 }
 
 Test(train_config, refuses_a_batch_size_that_does_not_follow) {
-    refuses("x.yaml:4:12: training.train_batch_size is 100, but one iteration is 2048 env steps: 1 environments x "
+    refuses("x.yaml:4:12: training.train_batch_size is 100, but one iteration is 2048 env steps: 1 "
+            "environments x "
             "env_runners.rollout_fragment_length 2048; leave it out or make them agree",
             HEAD BUDGET "training: {train_batch_size: 100}\n");
     accepts(HEAD BUDGET "training: {train_batch_size: 2048}\n");
@@ -161,7 +181,9 @@ Test(train_config, refuses_an_iteration_beyond_counting) {
 }
 
 Test(train_config, refuses_what_this_version_cannot_do) {
-    refuses("x.yaml:4:1: device cuda is not there: this skiff computes on the CPU only", HEAD BUDGET "device: cuda\n");
-    refuses("x.yaml:4:15: env_runners.placement remote is not supported by this version, wanted thread or process",
+    refuses("x.yaml:4:1: device cuda is not there: this skiff computes on the CPU only",
+            HEAD BUDGET "device: cuda\n");
+    refuses("x.yaml:4:15: env_runners.placement remote is not supported by this version, wanted thread or "
+            "process",
             HEAD BUDGET "env_runners: {placement: remote}\n");
 }
