@@ -12,6 +12,9 @@ static const sk_env_api *const table[] = {
 };
 #undef SK_ENV
 
+extern const sk_env_api        sk_env_gymnasium;
+static const sk_env_api *const families[] = {&sk_env_gymnasium};
+
 int sk_env_builtin_count(void) { return SK_COUNT(table); }
 
 const sk_env_api *sk_env_builtin_at(int index) {
@@ -22,6 +25,23 @@ const sk_env_api *sk_env_builtin_at(int index) {
 const sk_env_api *sk_env_builtin(const char *name) {
     for (int i = 0; i < SK_COUNT(table); i++) {
         if (strcmp(table[i]->name, name) == 0) return table[i];
+    }
+    return NULL;
+}
+
+int sk_env_family_count(void) { return SK_COUNT(families); }
+
+const sk_env_api *sk_env_family_at(int index) {
+    SK_ASSERT(index >= 0 && index < SK_COUNT(families));
+    return families[index];
+}
+
+const sk_env_api *sk_env_family(const char *name, const char **ret_id) {
+    for (int i = 0; i < SK_COUNT(families); i++) {
+        size_t size = strlen(families[i]->name);
+        if (strncmp(name, families[i]->name, size) != 0 || name[size] != ':') continue;
+        *ret_id = name + size + 1;
+        return families[i];
     }
     return NULL;
 }

@@ -52,7 +52,7 @@ static sk_status allocate(sk_vec *self, sk_error *reterr) {
 
 static sk_status setup(sk_vec *self, sk_error *reterr) {
     SK_TRY(allocate(self, reterr));
-    char err[256] = "";
+    char err[sizeof reterr->msg - 64] = ""; /* room for what is put in front */
     if (self->api->create(sk_env_config_get(self->params.env), self->params.n_envs, &self->impl, err,
                           sizeof err)) {
         err[sizeof err - 1] = 0;
