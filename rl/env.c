@@ -14,6 +14,8 @@ enum { PLUGIN_ENVS_MAX = 256 };
 
 struct sk_env {
     const sk_env_api *api;
+    char              name[SK_ENV_NAME_MAX]; /* the api's own, or "family:id"        */
+    const char       *id;     /* behind the family, or NULL; borrowed from the params, for setup only */
     void             *plugin; /* dlopen handle; NULL: built in */
     sk_env_config     config; /* names and values are owned    */
     sk_env_spec       spec;
@@ -140,6 +142,8 @@ static sk_status find_builtin(sk_env *self, const char *name, sk_error *reterr) 
     if (!name || !name[0]) return SK_FAIL(reterr, SK_EINVAL, "an environment needs a name or a plugin");
     self->api = sk_env_builtin(name);
     if (self->api) return check_api(self->api, reterr);
+    self->api = sk_env_family(name, &self->id);
+    if (self->api) return check_api(self->api, reterr);
     const char *names[PLUGIN_ENVS_MAX];
     int         n = 0;
     for (; n < sk_env_builtin_count() && n < PLUGIN_ENVS_MAX; n++) names[n] = sk_env_builtin_at(n)->name;
@@ -162,12 +166,14 @@ sk_status sk_env_plugin_names(const char *path, char (*ret_names)[SK_ENV_NAME_MA
 
 /* ---- config and description ---- */
 
-static sk_status copy_texts(const char *const *texts, int n, const char *const **ret_copy, sk_error *reterr) {
-    char **copy = calloc((size_t)n + 1, sizeof *copy);
+/* Copies of the texts and, if it is not NULL, of one more. */
+static sk_status copy_texts(const char *const *texts, int n, const char *more, const char *const **ret_copy,
+                            sk_error *reterr) {
+    char **copy = calloc((size_t)n + 2, sizeof *copy);
     if (!copy) return SK_FAIL(reterr, SK_ENOMEM, "out of memory for an environment's config");
     *ret_copy = (const char *const *)copy; /* owned by self from here on, also half filled */
-    for (int i = 0; i < n; i++) {
-        copy[i] = strdup(texts[i]);
+    for (int i = 0; i < n + (more != NULL); i++) {
+        copy[i] = strdup(i < n ? texts[i] : more);
         if (!copy[i]) return SK_FAIL(reterr, SK_ENOMEM, "out of memory for an environment's config");
     }
     return SK_OK;
@@ -179,7 +185,7 @@ static void free_texts(const char *const *texts) {
 }
 
 static sk_status describe_once(const sk_env *self, sk_env_spec *ret_spec, sk_error *reterr) {
-    char err[256] = "";
+    char err[sizeof reterr->msg - 64] = ""; /* room for what is put in front */
     memset(ret_spec, 0, sizeof *ret_spec);
     ret_spec->struct_size = sizeof *ret_spec;
     if (self->api->describe(&self->config, ret_spec, err, sizeof err) != 0) {
@@ -202,7 +208,7 @@ static sk_status describe(sk_env *self, sk_error *reterr) {
 
 static void derive(sk_env *self) {
     sk_env_info *info = &self->info;
-    *info = (sk_env_info){.name = self->api->name, .mask_size = self->spec.mask_size,
+    *info = (sk_env_info){.name = self->name, .mask_size = self->spec.mask_size,
                           .n_agents = self->spec.n_agents, .n_metrics = self->spec.n_metrics,
                           .max_episode_steps = self->spec.max_episode_steps};
     for (int f = 0; f < self->spec.n_obs; f++) info->obs_dim += sk_env_field_size(&self->spec.obs[f]);
@@ -221,12 +227,19 @@ static sk_status setup(sk_env *self, const sk_env_params *params, sk_error *rete
     bool plugin = params->plugin && params->plugin[0];
     SK_TRY(plugin ? find_plugin(self, params->plugin, params->name, reterr)
                   : find_builtin(self, params->name, reterr));
-    SK_TRY(copy_texts(params->config_names, params->n_config, &self->config.names, reterr));
-    SK_TRY(copy_texts(params->config_values, params->n_config, &self->config.values, reterr));
-    self->config.n = params->n_config;
+    const char *name = self->id ? params->name : self->api->name;
+    if (strlen(name) >= SK_ENV_NAME_MAX) {
+        return SK_FAIL(reterr, SK_EINVAL, "the name \"%.100s\" of an environment is longer than %d bytes", name,
+                       SK_ENV_NAME_MAX - 1);
+    }
+    strcpy(self->name, name);
+    SK_TRY(copy_texts(params->config_names, params->n_config, self->id ? "id" : NULL, &self->config.names, reterr));
+    SK_TRY(copy_texts(params->config_values, params->n_config, self->id, &self->config.values, reterr));
+    self->config.n = params->n_config + (self->id != NULL);
+    self->id = NULL;
     sk_status status = describe(self, reterr);
     if (status != SK_OK) {
-        sk_error_prefix(reterr, "environment \"%s\"", self->api->name);
+        sk_error_prefix(reterr, "environment \"%s\"", self->name);
         return status;
     }
     if (params->max_episode_steps > 0) self->spec.max_episode_steps = params->max_episode_steps;

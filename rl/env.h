@@ -15,7 +15,8 @@
 typedef struct sk_env sk_env;
 
 typedef struct sk_env_params {
-    const char        *name;   /* "CartPole-v1"; NULL or "" with a plugin: its only environment        */
+    const char        *name;   /* "CartPole-v1"; NULL or "" with a plugin: its only environment;
+                                  "gymnasium:NAME": one of Gymnasium's, in a Python process           */
     const char        *plugin; /* NULL or "": built in; else the path of a shared library              */
     int                n_config; /* pairs of `env.config`                                              */
     const char *const *config_names, *const *config_values; /* copied                                  */
@@ -24,7 +25,7 @@ typedef struct sk_env_params {
 
 /* What the checked description comes to. R rows of an instance = environments * n_agents. */
 typedef struct sk_env_info {
-    const char *name;         /* of the environment                                                   */
+    const char *name;         /* of the environment, such as params.name finds it                     */
     int         obs_dim;      /* floats of a row's observation, all fields together                    */
     int         action_slots; /* slots of a row's action, all parts together                          */
     int         n_discrete;   /* slots (= parts) of kind discrete                                     */
