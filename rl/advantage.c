@@ -10,11 +10,11 @@ void sk_gae(const sk_batch *b, const float *reward, const sk_gae_params *how, fl
         const float    *next_advantage = last ? NULL : advantage + at + n_rows;
         for (ptrdiff_t r = 0; r < n_rows; r++) {
             const ptrdiff_t i = at + r;
-            float           v_next = b->truncated[i] ? b->final_value[i] : next_value[r];
-            float           lives = b->terminated[i] ? 0.0f : 1.0f;
-            float           goes_on = b->terminated[i] || b->truncated[i] ? 0.0f : 1.0f;
-            float           delta = reward[i] + gamma * lives * v_next - b->value[i];
-            advantage[i] = delta + (last ? 0.0f : gamma_lambda * goes_on * next_advantage[r]);
+            /* chosen, not multiplied by zero: what lies behind an end may be anything, NaN too */
+            float v_next = b->truncated[i] ? b->final_value[i] : next_value[r];
+            float boot = b->terminated[i] ? 0.0f : gamma * v_next;
+            float later = last || b->terminated[i] || b->truncated[i] ? 0.0f : gamma_lambda * next_advantage[r];
+            advantage[i] = reward[i] + boot - b->value[i] + later;
             target[i] = advantage[i] + b->value[i];
         }
     }
