@@ -16,6 +16,13 @@ const sk_key sk_train_config_keys[] = {
      .help = "Environment; may be left out where a plugin has only one."},
     {"env.plugin", SK_KEY_STRING, AT(env.plugin), "",
      .help = "Shared library that brings the environment; empty = built in."},
+    {"env.gymnasium", SK_KEY_STRING, AT(env.gymnasium), "",
+     .help = "Name of an environment of an installed Gymnasium, instead of env.name; env.config holds keyword "
+             "arguments of gymnasium.make (docs/python.md)."},
+    {"env.python", SK_KEY_STRING, AT(env.python), "",
+     .help = "Python interpreter for env.gymnasium; empty = $SKIFF_PYTHON, else python3."},
+    {"env.timeout_s", SK_KEY_FLOAT, AT(env.timeout_s), "60", 0.1, 86400, .unit = "s",
+     .help = "Patience with one request (make, reset, a step of all environments) to env.gymnasium."},
     {"env.config", SK_KEY_STRINGS, AT(env.config), "{}", .help = "Settings of the environment itself."},
     {"env.max_episode_steps", SK_KEY_INT, AT(env.max_episode_steps), "0", 0, INT_MAX, .unit = "env steps",
      .help = "Time limit of an episode; 0 = the environment's own."},
@@ -179,13 +186,26 @@ static sk_status check_batch(const sk_train_config *self, const sk_config *cfg, 
     return SK_OK;
 }
 
+/* One source of environments, and the keys that go with it. */
+static sk_status check_env(const sk_train_config *self, const sk_config *cfg, sk_error *reterr) {
+    bool of_python = *self->env.gymnasium || strncmp(self->env.name, "gymnasium:", 10) == 0;
+    if (*self->env.gymnasium && (*self->env.name || *self->env.plugin))
+        return SK_FAIL(reterr, SK_ECONFIG,
+                       "%s: env.gymnasium takes the place of env.name and env.plugin, got \"%.60s\" and \"%.60s\"",
+                       sk_config_mark(cfg, "env.gymnasium"), self->env.gymnasium,
+                       *self->env.name ? self->env.name : self->env.plugin);
+    if (*self->env.python && !of_python)
+        return SK_FAIL(reterr, SK_ECONFIG, "%s: env.python is only for env.gymnasium",
+                       sk_config_mark(cfg, "env.python"));
+    if (*self->env.name || *self->env.plugin || *self->env.gymnasium) return SK_OK;
+    return SK_FAIL(reterr, SK_ECONFIG,
+                   "%s: env is missing, wanted the name of an environment, e.g. \"env: CartPole-v1\" (`skiff envs` "
+                   "lists them)",
+                   sk_config_mark(cfg, "env"));
+}
+
 sk_status sk_train_config_check(const sk_train_config *self, const sk_config *cfg, sk_error *reterr) {
-    if (!*self->env.name && !*self->env.plugin)
-        return SK_FAIL(
-            reterr, SK_ECONFIG,
-            "%s: env is missing, wanted the name of an environment, e.g. \"env: CartPole-v1\" (`skiff envs` "
-            "lists them)",
-            sk_config_mark(cfg, "env"));
+    SK_TRY(check_env(self, cfg, reterr));
     if (self->device == SK_DEVICE_CUDA)
         return SK_FAIL(reterr, SK_ECONFIG,
                        "%s: device cuda is not there: this skiff computes on the CPU only",

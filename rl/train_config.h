@@ -17,6 +17,9 @@ typedef struct sk_train_config {
 
     struct {
         const char *name, *plugin; /* "" = none                                                      */
+        const char *gymnasium;     /* "" = none; else a name of Gymnasium's                          */
+        const char *python;        /* interpreter for it; "" = $SKIFF_PYTHON, else python3           */
+        double      timeout_s;     /* patience with one request to it                                */
         sk_pairs    config;
         int64_t     max_episode_steps; /* 0 = what the env says                                      */
     } env;

@@ -43,7 +43,8 @@ sk_status sk_train_setup_init(sk_train_setup *self, sk_config *cfg, sk_error *re
     sk_status status = sk_env_create_from(&self->config, &self->env, reterr);
     if (status == SK_OK)
         status = sk_policy_spaces_of(sk_env_spec_get(self->env), sk_env_info_get(self->env)->name, &self->spaces, reterr);
-    if (status != SK_OK) sk_error_prefix(reterr, "%s", sk_config_mark(cfg, "env.name"));
+    const char *key = *self->config.env.gymnasium ? "env.gymnasium" : *self->config.env.name ? "env.name" : "env.plugin";
+    if (status != SK_OK) sk_error_prefix(reterr, "%s", sk_config_mark(cfg, key));
     return status;
 }
 

@@ -118,6 +118,21 @@ Test(train_config, wants_an_algorithm_and_an_environment) {
     accepts("algorithm: ppo\nenv: {plugin: ./my_env.so}\n" BUDGET);
 }
 
+Test(train_config, takes_an_environment_of_gymnasium) {
+    bound b;
+    sk_error err = {0};
+    cr_assert_eq(bind(&b, "algorithm: ppo\nenv: {gymnasium: A-v1, python: ./py, timeout_s: 5}\n" BUDGET, &err), SK_OK,
+                 "%s", err.msg);
+    cr_assert_str_eq(b.c.env.gymnasium, "A-v1");
+    cr_assert_str_eq(b.c.env.name, "");
+    bound_deinit(&b);
+    accepts("algorithm: ppo\nenv: {name: 'gymnasium:A-v1', python: ./py}\n" BUDGET);
+    refuses("x.yaml:2:16: env.gymnasium takes the place of env.name and env.plugin, got \"A\" and \"B\"",
+            "algorithm: ppo\nenv: {name: B, gymnasium: A}\n" BUDGET);
+    refuses("x.yaml:2:16: env.python is only for env.gymnasium",
+            "algorithm: ppo\nenv: {name: B, python: py}\n" BUDGET);
+}
+
 Test(train_config, wants_a_condition_to_stop) {
     refuses("x.yaml: stop needs at least one condition, e.g. {num_env_steps_sampled_lifetime: 100000}", HEAD);
     refuses("x.yaml:3:1: stop needs at least one condition, e.g. {num_env_steps_sampled_lifetime: 100000}",
