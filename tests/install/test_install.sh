@@ -1,0 +1,53 @@
+#!/bin/sh
+# What `meson install` puts into a folder of its own is enough for a program that knows nothing else of skiff.
+set -u
+. "$SKIFF_SOURCE_DIR/tests/docs/tap.sh"
+
+if nm -D "$SKIFF_BUILD_DIR/libskiff.so" | grep -q -e __asan_ -e __tsan_ -e __ubsan_; then
+    echo "1..0 # SKIP a plain program cannot use a library built with sanitizers"
+    exit 0
+fi
+scratch=$(mktemp -d) || exit 99
+trap 'rm -rf "$scratch"' EXIT
+cd "$scratch" || exit 99
+
+quietly() { "$@" >out 2>err || { show err; false; }; }
+
+check "installs" quietly meson install -C "$SKIFF_BUILD_DIR" --no-rebuild --destdir "$scratch/root"
+bin=$(dirname "$(find "$scratch/root" -path '*/bin/skiff')")
+lib=$(dirname "$(find "$scratch/root" -name libskiff.so)")
+prefix=${bin%/bin}
+include=$prefix/include
+skiff_pc() { PKG_CONFIG_PATH=$lib/pkgconfig pkg-config --define-variable=prefix="$prefix" "$@" skiff; }
+check "has_a_program_both_libraries_and_two_headers" eval '[ -x "$bin/skiff" ] && [ -f "$lib/libskiff.so.0" ] &&
+    [ -f "$lib/libskiff.a" ] && [ -f "$include/skiff/env.h" ] && [ -f "$include/skiff/policy.h" ]'
+
+# ---- the library shows what its headers declare, and nothing else ----
+nm -D --defined-only "$lib/libskiff.so.0" | awk '{print $3}' | sort >exported
+grep -h SKIFF_POLICY_API "$include"/skiff/*.h | grep -o 'skiff_[a-z_]*(' | tr -d '(' | sort >declared
+check "exports_what_the_headers_declare" eval '[ -s declared ] && diff declared exported >out || { show out; false; }'
+check "the_program_needs_no_libskiff" eval '! ldd "$bin/skiff" | grep -q libskiff'
+check "the_program_runs" eval '"$bin/skiff" version >out && grep -q ^skiff out'
+version=$("$bin/skiff" --version)
+check "pkg_config_knows_the_version" eval '[ "skiff $(skiff_pc --modversion)" = "$version" ]'
+
+# ---- a program against it ----
+for header in env policy; do
+    echo "#include <skiff/$header.h>" >$header.c
+    check "${header}_h_stands_alone" quietly "${CC:-cc}" -std=c99 -Wall -Wextra -Wpedantic -Werror -c -I"$include" $header.c
+done
+# shellcheck disable=SC2046 # lists of words
+check "the_example_builds" quietly "${CC:-cc}" -std=c11 -O2 -Wall -Wextra -Wpedantic -Werror \
+    "$SKIFF_SOURCE_DIR/examples/act.c" $(skiff_pc --cflags --libs) -lm -o act
+check "the_program_trains" quietly "$bin/skiff" train "$SKIFF_SOURCE_DIR/configs/cartpole_ppo.yaml" --run-dir "$scratch/run"
+balances() {
+    LD_LIBRARY_PATH=$lib ./act "$scratch/run" >out 2>err || { show out; show err; false; }
+    grep -q 'balanced for 500 of 500 steps' out
+}
+check "the_example_acts" balances
+says_why() {
+    LD_LIBRARY_PATH=$lib ./act "$scratch/nowhere" >out 2>err
+    [ $? = 1 ] && grep -q nowhere err
+}
+check "the_example_says_why_it_cannot" says_why
+finish
