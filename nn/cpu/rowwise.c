@@ -278,7 +278,7 @@ SK_INLINE vf ppo_seen(const ppo_row *o, vf x) { return vsel_gt(o->weight, vset(0
 SK_INLINE ppo_row ppo_load(const sk_ppo_loss *p, int r) {
     ppo_row o;
     vf      low = vset(1.0f - p->coef[SK_PPO_COEF_CLIP]), high = vset(1.0f + p->coef[SK_PPO_COEF_CLIP]);
-    o.weight = load_row(p->weight, r, p->rows) * lane_is_row(r, p->rows) * vset(p->coef[SK_PPO_COEF_INV_WEIGHT]);
+    o.weight = load_row(p->weight, r, p->rows) * vset(p->coef[SK_PPO_COEF_INV_WEIGHT]); /* 0 past the end */
     o.log_ratio = ppo_seen(&o, load_col(p->dist, DIST_LD, 0, r, p->rows) - load_row(p->logp_old, r, p->rows));
     o.ratio = vexp(o.log_ratio);
     o.adv = ppo_seen(&o, (load_row(p->advantage, r, p->rows) - vset(p->coef[SK_PPO_COEF_ADV_MEAN])) *

@@ -52,7 +52,7 @@ static const struct accuracy {
 } accuracies[] = {
     {SK_UNARY_TANH, "tanh", -FLT_MAX, FLT_MAX, 4e-7, 0.0},
     {SK_UNARY_EXP, "exp", -87.33f, 88.37f, 1.5e-7, 0.0},
-    {SK_UNARY_LOG, "log", FLT_MIN, FLT_MAX, 3e-7, 1e-7},
+    {SK_UNARY_LOG, "log", FLT_MIN, FLT_MAX, 2e-7, 3e-8},
     {SK_UNARY_SIGMOID, "sigmoid", -87.33f, FLT_MAX, 2e-7, 0.0},
     {SK_UNARY_SIGMOID, "sigmoid far below", -FLT_MAX, -87.33f, 0.0, 2e-38},
     {SK_UNARY_ELU, "elu", -FLT_MAX, FLT_MAX, 0.0, 1e-7},

@@ -33,6 +33,22 @@ Test(grad, linear_with_fused_sigmoid) { check_linear_shapes(SK_UNARY_SIGMOID); }
 Test(grad, linear_with_gelu_after_it) { check_linear_shapes(SK_UNARY_GELU); }
 Test(grad, linear_with_silu_after_it) { check_linear_shapes(SK_UNARY_SILU); }
 
+/* A head of one column reads whole padded rows of what is below it. */
+Test(grad, linear_of_one_column_on_a_fused_layer) {
+    static const sk_unary acts[] = {SK_UNARY_IDENTITY, SK_UNARY_TANH, SK_UNARY_RELU, SK_UNARY_ELU,
+                                    SK_UNARY_SIGMOID};
+    for (int i = 0; i < SK_COUNT(acts); i++)
+        for (int j = 1; j < SK_COUNT(widths); j++) {
+            small_net net = net_create((uint64_t)(60 + 10 * i + j));
+            sk_tensor w = net_param(&net, 3, widths[j], 0.2, 0.5, NET_COLUMN_SIGNS);
+            sk_tensor h = sk_graph_linear(net.g, net_input(&net, 3, 0.4, 1.0), w, SK_NO_TENSOR, acts[i]);
+            sk_tensor v = net_param(&net, widths[j], 1, 0.2, 0.5, NET_RANDOM_SIGNS);
+            net_minimize(&net, sk_graph_linear(net.g, h, v, SK_NO_TENSOR, SK_UNARY_TANH));
+            net_check(&net, WHAT("one column on activation %d, %d columns", (int)acts[i], widths[j]),
+                      &net_smooth);
+        }
+}
+
 /* One-hot inputs: rows of one batch lie on both sides of the kink. */
 Test(grad, linear_with_rows_on_both_sides_of_a_kink) {
     static const sk_unary acts[] = {SK_UNARY_RELU, SK_UNARY_ELU};
@@ -64,7 +80,7 @@ Test(grad, unary) {
                 sk_tensor x = net_rows(&net, widths[j], kind == SK_UNARY_LOG ? 0.8 : 0.3, 1.4, signs);
                 sk_tensor y = add_unary(&net, kind, x, second);
                 /* a layer on top reads the padding if there is something in it */
-                sk_tensor w = net_param(&net, widths[j], 2, 0.2, 0.8, NET_RANDOM_SIGNS);
+                sk_tensor w = net_param(&net, widths[j], 1 + second, 0.2, 0.8, NET_RANDOM_SIGNS);
                 net_minimize(&net, sk_graph_linear(net.g, y, w, SK_NO_TENSOR, SK_UNARY_IDENTITY));
                 net_check(&net, WHAT("unary %d, %d columns", kind, widths[j]), &net_smooth);
             }

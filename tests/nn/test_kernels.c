@@ -165,6 +165,27 @@ Test(
     }
 }
 
+Test(gemm, one_row_of_any_width_is_the_row_of_a_taller_product) {
+    static const int widths[] = {16, 32, 48, 64, 96, 128, 144, 240, 256, 272, 512, 528};
+    uint64_t seed = 16;
+    FOR_LEVELS(level, k)
+    for (int s = 0; s < SK_COUNT(widths); s++)
+        for (int variant = 0; variant < 6; variant++) {
+            int n = widths[s];
+            product p = product_create(2, n, 37, variant, &seed);
+            sk_gemm g = gemm_of(&p);
+            float *row = p.accumulate ? guard_copy(p.start + n, (size_t)n) : guard_alloc((size_t)n);
+            k->gemm(&g);
+            check_product(&p, level);
+            g.m = 1;
+            g.a += g.a_row;
+            g.c = row;
+            k->gemm(&g);
+            assert_same_bits(row, p.c + n, (size_t)n, k->level);
+            guard_check_all();
+        }
+}
+
 Test(dot_rows, agrees_with_double) {
     uint64_t seed = 5;
     FOR_LEVELS(level, k)

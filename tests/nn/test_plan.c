@@ -123,6 +123,29 @@ Test(plan, training_does_not_depend_on_the_number_of_threads) {
     }
 }
 
+Test(plan, the_gradient_is_that_of_the_whole_batch_however_it_is_cut) {
+    static const int blocks[] = {1, 7, 16, 64}, slots[] = {1, 2, 3, 8, 64};
+    sk_plan_params one_block = {.max_rows = MLP_ROWS, .block_rows = MLP_ROWS, .n_slots = 1, .backward = 1};
+    mlp whole = mlp_create(1, &one_block);
+    sk_plan_backward(whole.plan, MLP_ROWS);
+    const float *want = sk_plan_grad(whole.plan);
+    for (int b = 0; b < SK_COUNT(blocks); b++)
+        for (int s = 0; s < SK_COUNT(slots); s++) {
+            sk_plan_params how = one_block;
+            how.block_rows = blocks[b];
+            how.n_slots = slots[s];
+            mlp m = mlp_create(1, &how);
+            sk_plan_backward(m.plan, MLP_ROWS);
+            for (size_t i = 0; i < sk_graph_param_floats(m.g); i++)
+                cr_assert_float_eq(sk_plan_grad(m.plan)[i], want[i], 2e-6,
+                                   "blocks of %d, %d slots, float %zu", blocks[b], slots[s], i);
+            cr_assert_float_eq(sk_plan_sum(m.plan, m.loss)[0], sk_plan_sum(whole.plan, whole.loss)[0], 1e-12);
+            mlp_destroy(&m);
+        }
+    mlp_destroy(&whole);
+    guard_check_all();
+}
+
 Test(plan, training_lowers_the_loss) {
     mlp m = mlp_create(2, &training);
     sk_plan_forward(m.plan, MLP_ROWS);
@@ -286,6 +309,33 @@ Test(plan, plans_of_several_threads_share_a_device) {
     mlp_state_free(&want);
     shared[1].dev = own;
     mlp_destroy(&shared[1]), mlp_destroy(&shared[0]), mlp_destroy(&alone);
+}
+
+Test(plan, what_nobody_sees_is_not_computed_and_needs_no_input) {
+    SK_AUTO(sk_graph) g = NULL;
+    cr_assert_eq(sk_graph_create(&g, NULL), SK_OK);
+    sk_tensor x = sk_graph_input(g, "x", 3), unbound = sk_graph_input(g, "unbound", 3);
+    sk_tensor w = sk_graph_param(g, "w", 3, 2);
+    sk_tensor y = sk_graph_linear(g, x, w, SK_NO_TENSOR, SK_UNARY_IDENTITY);
+    sk_graph_linear(g, unbound, w, SK_NO_TENSOR, SK_UNARY_TANH);
+    sk_tensor sum = sk_graph_sum(g, y);
+    sk_graph_output(g, y);
+    sk_graph_minimize(g, sum, 1.0f);
+    cr_assert_eq(sk_graph_finish(g, NULL), SK_OK);
+    SK_AUTO(sk_device) dev = NULL;
+    SK_AUTO(sk_buffer) params = NULL;
+    SK_AUTO(sk_plan) plan = NULL;
+    cr_assert_eq(sk_device_create_cpu(1, &dev, NULL), SK_OK);
+    cr_assert_eq(sk_buffer_create(dev, sk_graph_param_floats(g) * sizeof(float), &params, NULL), SK_OK);
+    sk_plan_params how = {.max_rows = 2, .backward = 1};
+    cr_assert_eq(sk_plan_create(dev, g, params, &how, &plan, NULL), SK_OK);
+    float values[6] = {1, 2, 3, 4, 5, 6}, *p = sk_buffer_host(params);
+    for (int i = 0; i < 3; i++) p[i * SK_PAD] = 1.0f;
+    sk_plan_bind_host(plan, x, values);
+    sk_plan_backward(plan, 2);
+    cr_assert_eq(sk_plan_output(plan, y)[SK_PAD], 15.0f);
+    cr_assert_eq(sk_plan_sum(plan, sum)[0], 21.0);
+    for (int i = 0; i < 3; i++) cr_assert_eq(sk_plan_grad(plan)[i * SK_PAD], values[i] + values[3 + i]);
 }
 
 Test(plan, refuses_what_does_not_fit) {
