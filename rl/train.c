@@ -248,8 +248,8 @@ static sk_status loop(trainer *t, sk_error *reterr) {
         SK_TRY(iterate(t, reterr));
         sk_status status = evaluate_if_due(t, reterr);
         if (status != SK_OK && status != SK_EINTERRUPTED) return status;
+        report(t, 0); /* before the checkpoint: a resumed run finds every line up to it */
         SK_TRY(checkpoint_if_due(t, reterr));
-        report(t, 0);
     }
     return SK_OK;
 }

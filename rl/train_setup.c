@@ -38,6 +38,8 @@ sk_status sk_train_setup_init(sk_train_setup *self, sk_config *cfg, sk_error *re
     if (!self->own) return SK_FAIL(reterr, SK_ENOMEM, "train: no memory");
     parts_of(self, parts);
     SK_TRY(sk_config_bind(cfg, parts, 2, reterr));
+    self->plugin_path = *self->config.env.plugin ? realpath(self->config.env.plugin, NULL) : NULL;
+    if (self->plugin_path) self->config.env.plugin = self->plugin_path; /* one that is not there is refused below */
     SK_TRY(sk_train_config_check(&self->config, cfg, reterr));
     SK_TRY(self->algorithm->check(self->own, &self->config, cfg, reterr));
     sk_status status = sk_env_create_from(&self->config, &self->env, reterr);
@@ -51,6 +53,7 @@ sk_status sk_train_setup_init(sk_train_setup *self, sk_config *cfg, sk_error *re
 void sk_train_setup_deinit(sk_train_setup *self) {
     sk_env_destroy(&self->env);
     free(self->own);
+    free(self->plugin_path);
     *self = (sk_train_setup){0};
 }
 

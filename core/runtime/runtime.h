@@ -92,7 +92,8 @@ SK_NODISCARD sk_status sk_future_wait_all(sk_future *const *futures, int n, int 
 void sk_future_destroy(sk_future **self_p);
 
 /* The body of `skiff worker`: serve until the driver says stop, or is gone. `argv` after the subcommand.
- * Returns the exit status. SIGINT is ignored there; SIGTERM ends after the present call, a second at once. */
+ * Returns the exit status. SIGINT is ignored there, a first SIGTERM too (the driver stops its workers); a second one
+ * ends it at once. */
 int sk_worker_main(int argc, char **argv, const sk_actor_class *const *classes, int n_classes);
 
 #endif

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -27,7 +26,6 @@ typedef struct server {
     int n_actors, cap;
     sk_reply reply;    /* of the present call; kept for the next one     */
     atomic_bool ended; /* set from outside: serve nothing more           */
-    int wake_fd;       /* readable when it was set by a signal; or -1  */
 } server;
 
 sk_status sk__class_find(const sk_actor_class *const *classes, int n_classes, const char *name,
@@ -172,7 +170,7 @@ static void serve(server *self) {
         if (status == SK_OK) {
             if (!serve_one(self, &frame)) break;
         } else if (status == SK_ENOTFOUND) {
-            if (!sk_socket_wait(self->socket, self->wake_fd, -1)) break;
+            if (!sk_socket_wait(self->socket, -1, -1)) break;
         } else if (status == SK_ECORRUPT || status == SK_EVERSION) {
             sk_log(SK_LOG_WARN, "worker: dropped a message: %s", err.msg);
         } else {
@@ -229,7 +227,7 @@ sk_status sk__thread_worker_start(sk_messenger *messenger, const char *endpoint,
                                   sk__thread_worker **ret_worker, sk_error *reterr) {
     sk__thread_worker *self = calloc(1, sizeof *self);
     if (!self) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a thread");
-    self->server = (server){.classes = classes, .n_classes = n_classes, .wake_fd = -1};
+    self->server = (server){.classes = classes, .n_classes = n_classes};
     /* The socket is made here, where its failure can be told, and handed over with the start of the thread.
      */
     sk_status status = sk_socket_create_dealer(messenger, id, endpoint, &self->server.socket, reterr);
@@ -263,24 +261,20 @@ void sk__thread_worker_abandon(sk__thread_worker **self_p) {
 }
 
 /* ---- a worker that is a process --------------------------------------------------------------------- */
-static server the_server = {.wake_fd = -1}; /* the signal handler must find it */
-
-/* The first SIGTERM ends the worker after its present call, the second at once. */
+/* A first SIGTERM is the driver's business: whoever ends a whole process group (timeout, systemd) reaches both, and the
+ * driver wants to finish its iteration and write a checkpoint first. A second one ends the worker at once. */
 static void on_sigterm(int signal_number) {
+    static atomic_int n_before;
     (void)signal_number;
-    int saved = errno;
-    if (atomic_exchange(&the_server.ended, true)) _exit(SK__EXIT_SIGTERM);
-    eventfd_write(the_server.wake_fd, 1);
-    errno = saved;
+    if (atomic_fetch_add(&n_before, 1) > 0) _exit(SK__EXIT_SIGTERM);
 }
 
 static bool prepare_signals(void) {
     struct sigaction ignore = {.sa_handler = SIG_IGN}, term = {.sa_handler = on_sigterm};
     sigset_t none;
     sigemptyset(&none);
-    the_server.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return the_server.wake_fd >= 0 && sigaction(SIGINT, &ignore, NULL) == 0 &&
-           sigaction(SIGPIPE, &ignore, NULL) == 0 && sigaction(SIGTERM, &term, NULL) == 0 &&
+    return sigaction(SIGINT, &ignore, NULL) == 0 && sigaction(SIGPIPE, &ignore, NULL) == 0 &&
+           sigaction(SIGTERM, &term, NULL) == 0 &&
            pthread_sigmask(SIG_SETMASK, &none, NULL) == 0;
 }
 
@@ -328,10 +322,8 @@ int sk_worker_main(int argc, char **argv, const sk_actor_class *const *classes, 
         return SK__EXIT_FAILED;
     }
 
-    server *self = &the_server;
+    server the_server = {.classes = classes, .n_classes = n_classes}, *self = &the_server;
     sk_error err = {0};
-    self->classes = classes;
-    self->n_classes = n_classes;
     sk_status status = sk_messenger_create(&self->messenger, &err);
     if (status == SK_OK)
         status = sk_socket_create_dealer(self->messenger, args.id, args.endpoint, &self->socket, &err);
@@ -341,5 +333,5 @@ int sk_worker_main(int argc, char **argv, const sk_actor_class *const *classes, 
         sk_log(SK_LOG_ERROR, "worker: %s", err.msg);
     server_deinit(self);
     if (status != SK_OK) return SK__EXIT_FAILED;
-    return atomic_load(&self->ended) ? SK__EXIT_SIGTERM : SK__EXIT_STOPPED;
+    return SK__EXIT_STOPPED;
 }

@@ -120,13 +120,12 @@ Test(fault, a_worker_ignores_ctrl_c) {
     sk_runtime_destroy(&rt);
 }
 
-Test(fault, sigterm_ends_a_worker_after_its_present_call) {
+Test(fault, a_first_sigterm_leaves_the_worker_to_its_driver) {
     sk_runtime *rt = start();
     sk_actor *actor = make(rt, "runner-0", SK_PLACE_PROCESS);
     sk_future *present = call_int(actor, PROBE_RAISE, SIGTERM), *next = call(actor, PROBE_COUNT, NULL, 0);
     cr_assert_eq(wait_int(present), SIGTERM);
-    const char *msg = wait_error(next, SK_EDEAD);
-    cr_assert(strstr(msg, "exited with status 143"), "%s", msg);
+    cr_assert_eq(sk_future_wait(next, READY_MS, NULL, NULL), SK_OK);
     sk_runtime_destroy(&rt);
 }
 
@@ -143,11 +142,13 @@ Test(fault, a_second_sigterm_ends_a_worker_at_once) {
     sk_runtime_destroy(&rt);
 }
 
-Test(fault, sigterm_ends_an_idle_worker) {
+Test(fault, two_sigterms_end_an_idle_worker) {
     sk_runtime *rt = start();
     sk_actor *actor = make(rt, "runner-0", SK_PLACE_PROCESS);
     wait_int(call(actor, PROBE_COUNT, NULL, 0));
     usleep(20000); /* asleep by now, most likely */
+    kill(sk_actor_pid(actor), SIGTERM);
+    usleep(20000); /* else the two may count as one */
     kill(sk_actor_pid(actor), SIGTERM);
     cr_assert(wait_until_ended(sk_actor_pid(actor), READY_MS));
     wait_error(call(actor, PROBE_COUNT, NULL, 0), SK_EDEAD);
