@@ -14,6 +14,7 @@ enum { N_ENVS = 64 };
 typedef struct columns {
     float       *obs, *final_obs, *reward;
     uint8_t     *flags; /* terminated, truncated, valid, active, failed: (5 x N_ENVS) */
+    uint8_t     *mask;  /* written, not obeyed; NULL if there is none */
     sk_env_slot *action;
     int          n_actions; /* different action sets, used in turn */
 } columns;
@@ -23,6 +24,7 @@ static void free_columns(columns *c) {
     free(c->final_obs);
     free(c->reward);
     free(c->flags);
+    free(c->mask);
     free(c->action);
 }
 
@@ -35,7 +37,8 @@ static sk_status alloc_columns(columns *c, const sk_env *env, sk_error *reterr) 
     c->reward = calloc(rows, sizeof *c->reward);
     c->flags = calloc(rows * 5, 1);
     c->action = calloc((size_t)c->n_actions * rows * (size_t)info->action_slots, sizeof *c->action);
-    if (!c->obs || !c->final_obs || !c->reward || !c->flags || !c->action)
+    if (info->mask_size) c->mask = calloc(rows, (size_t)info->mask_size);
+    if (!c->obs || !c->final_obs || !c->reward || !c->flags || !c->action || (info->mask_size && !c->mask))
         return SK_FAIL(reterr, SK_ENOMEM, "bench: no memory");
     for (int t = 0; t < c->n_actions; t++)
         for (size_t r = 0; r < rows; r++)
@@ -50,7 +53,7 @@ static sk_status time_vec(const sk_env *env, columns *c, double *ret, sk_error *
     sk_vec_params params = {.env = env, .n_envs = N_ENVS, .seed = 1};
     int           slots = sk_env_info_get(env)->action_slots;
     SK_TRY(sk_vec_create(&params, &vec, reterr));
-    sk_status status = sk_vec_reset(vec, c->obs, NULL, reterr);
+    sk_status status = sk_vec_reset(vec, c->obs, c->mask, reterr);
     int64_t   n = 0;
     double    start_s = sk_clock_now_s(), now_s = start_s;
     while (status == SK_OK && now_s - start_s < 0.2) {
@@ -59,13 +62,18 @@ static sk_status time_vec(const sk_env *env, columns *c, double *ret, sk_error *
                                      &(sk_vec_step){.action = c->action + (t % c->n_actions) * N_ENVS * slots,
                                                     .reward = c->reward, .terminated = c->flags,
                                                     .truncated = c->flags + N_ENVS, .valid = c->flags + 2 * N_ENVS,
-                                                    .next_obs = c->obs, .final_obs = c->final_obs},
+                                                    .next_obs = c->obs, .final_obs = c->final_obs,
+                                                    .next_mask = c->mask},
                                      reterr);
         now_s = sk_clock_now_s();
     }
     *ret = (double)n * N_ENVS / (now_s - start_s);
     sk_vec_destroy(&vec);
     return status;
+}
+
+static uint8_t *mask_of(const columns *c, const sk_env *env, int e) {
+    return c->mask ? c->mask + (size_t)e * (size_t)sk_env_info_get(env)->mask_size : NULL;
 }
 
 /* The same through the environment's own table, every env reset when it ends: what the host cannot beat. */
@@ -78,7 +86,7 @@ static sk_status time_bare(const sk_env *env, columns *c, double *ret, sk_error 
     if (api->create(sk_env_config_get(env), N_ENVS, &self, text, sizeof text))
         return SK_FAIL(reterr, SK_EENV, "%s: %s", api->name, text);
     size_t obs_dim = (size_t)sk_env_info_get(env)->obs_dim;
-    for (int e = 0; e < N_ENVS; e++) bad |= api->reset(self, e, &(uint64_t){(uint64_t)e}, c->obs + (size_t)e * obs_dim, NULL);
+    for (int e = 0; e < N_ENVS; e++) bad |= api->reset(self, e, &(uint64_t){(uint64_t)e}, c->obs + (size_t)e * obs_dim, mask_of(c, env, e));
     double start_s = sk_clock_now_s(), now_s = start_s;
     while (!bad && now_s - start_s < 0.2) {
         for (int t = 0; t < 256; t++, n++) {
@@ -86,9 +94,11 @@ static sk_status time_bare(const sk_env *env, columns *c, double *ret, sk_error 
                              &(sk_env_io){.struct_size = sizeof(sk_env_io), .obs = c->obs, .reward = c->reward,
                                           .action = c->action + (t % c->n_actions) * N_ENVS * slots,
                                           .terminated = c->flags, .truncated = c->flags + N_ENVS,
-                                          .active = c->flags + 3 * N_ENVS, .failed = c->flags + 4 * N_ENVS});
+                                          .mask = c->mask, .active = c->flags + 3 * N_ENVS,
+                                          .failed = c->flags + 4 * N_ENVS});
             for (int e = 0; e < N_ENVS; e++)
-                if (c->flags[e]) bad |= api->reset(self, e, NULL, c->obs + (size_t)e * obs_dim, NULL);
+                if (c->flags[e])
+                    bad |= api->reset(self, e, NULL, c->obs + (size_t)e * obs_dim, mask_of(c, env, e));
         }
         now_s = sk_clock_now_s();
     }
@@ -103,9 +113,9 @@ static sk_status bench_one(const sk_bench *self, const char *name, sk_error *ret
     double        host[64], bare[64];
     sk_env_params params = {.name = name};
     SK_TRY(sk_env_create(&params, &env, reterr));
-    sk_status status = sk_env_info_get(env)->n_agents == 1 && sk_env_info_get(env)->mask_size == 0
+    sk_status status = sk_env_info_get(env)->n_agents == 1
                            ? alloc_columns(&c, env, reterr)
-                           : SK_FAIL(reterr, SK_EUNSUPPORTED, "%s: only single agents without masks are timed", name);
+                           : SK_FAIL(reterr, SK_EUNSUPPORTED, "%s: only single agents are timed", name);
     for (int r = 0; r < self->n_repeats && status == SK_OK; r++) {
         status = time_bare(env, &c, &bare[r], reterr);
         if (status == SK_OK) status = time_vec(env, &c, &host[r], reterr);

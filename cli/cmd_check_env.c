@@ -298,7 +298,7 @@ static verdict check_columns(checker *check) {
 
 /* ---- the checks ---- */
 
-/* The floats of a row that lie outside of their bounds, said in detail. */
+/* The slot of a row that lies outside of its bounds, said in detail. */
 static bool outside(checker *check, const float *obs, int64_t t) {
     int at = 0;
     for (int f = 0; f < check->spec->n_obs; f++) {
@@ -306,11 +306,14 @@ static bool outside(checker *check, const float *obs, int64_t t) {
         for (int i = 0; i < sk_env_field_size(field); i++, at++) {
             float low, high;
             sk_env_field_bounds(field, i, &low, &high);
-            if (obs[at] >= low && obs[at] <= high) continue;
-            char name[SK_ENV_NAME_MAX + 16];
+            if (field->dtype == SK_ENV_I32 ? sk_env_slot_good(field, i, &obs[at])
+                                           : obs[at] >= low && obs[at] <= high)
+                continue;
+            char name[SK_ENV_NAME_MAX + 16], value[32];
             sk_env_obs_name(check->spec, at, name, sizeof name);
-            SAY(check, "step %lld: observation \"%s\" is %.9g, outside of [%.9g, %.9g]", (long long)t, name,
-                (double)obs[at], (double)low, (double)high);
+            sk_env_slot_text(field, &obs[at], value, sizeof value);
+            SAY(check, "step %lld: observation \"%s\" is %s, outside of [%.9g, %.9g]", (long long)t, name, value,
+                (double)low, (double)high);
             return true;
         }
     }

@@ -61,24 +61,27 @@ static void print_bounds(const void *of, bounds_fn bounds, int n) {
     if (n > ELEMENTS_MAX) printf("    ... %d more\n", n - ELEMENTS_MAX);
 }
 
+static const char *dtype_name(int dtype) { return dtype == SK_ENV_I32 ? "i32" : "f32"; }
+
+/* Fields and parts with their offsets in the row: Dict and Tuple spaces are read by these. */
 static void print_full(const sk_env *env) {
     const sk_env_spec *spec = sk_env_spec_get(env);
     const sk_env_info *info = sk_env_info_get(env);
-    printf("%s\nobservation: %d floats\n", info->name, info->obs_dim);
-    for (int f = 0; f < spec->n_obs; f++) {
-        printf("  %s: f32", spec->obs[f].name);
+    printf("%s\nobservation: %d slot%s\n", info->name, info->obs_dim, info->obs_dim == 1 ? "" : "s");
+    for (int f = 0, offset = 0; f < spec->n_obs; offset += sk_env_field_size(&spec->obs[f++])) {
+        printf("  %s at %d: %s", spec->obs[f].name, offset, dtype_name(spec->obs[f].dtype));
         for (int d = 0; d < spec->obs[f].n_dims; d++) printf("%s%d", d ? " x " : " ", spec->obs[f].shape[d]);
         print_bounds(&spec->obs[f], field_bounds, sk_env_field_size(&spec->obs[f]));
     }
     printf("action: %d slot%s%s\n", info->action_slots, info->action_slots == 1 ? "" : "s",
            info->mask_size ? ", with a mask" : "");
-    for (int p = 0; p < spec->n_action; p++) {
+    for (int p = 0, offset = 0; p < spec->n_action; offset += sk_env_part_slots(&spec->action[p++])) {
         const sk_env_action_part *part = &spec->action[p];
         if (part->kind == SK_ENV_DISCRETE) {
-            printf("  %s: discrete %d (%d to %d)\n", part->name, part->n, part->start,
+            printf("  %s at %d: discrete %d (%d to %d)\n", part->name, offset, part->n, part->start,
                    part->start + part->n - 1);
         } else {
-            printf("  %s: box %d", part->name, part->n);
+            printf("  %s at %d: box %d", part->name, offset, part->n);
             print_bounds(part, part_bounds, part->n);
         }
     }
@@ -113,8 +116,9 @@ static void add_bounds(json_t *to, const void *of, bounds_fn bounds, int n) {
 
 static json_t *obs_json(const sk_env_spec *spec) {
     json_t *fields = json_array();
-    for (int f = 0; f < spec->n_obs; f++) {
-        json_t *field = json_pack("{s:s, s:s, s:[]}", "name", spec->obs[f].name, "dtype", "f32", "shape");
+    for (int f = 0, offset = 0; f < spec->n_obs; offset += sk_env_field_size(&spec->obs[f++])) {
+        json_t *field = json_pack("{s:s, s:i, s:s, s:[]}", "name", spec->obs[f].name, "offset", offset, "dtype",
+                                  dtype_name(spec->obs[f].dtype), "shape");
         for (int d = 0; d < spec->obs[f].n_dims; d++) {
             json_array_append_new(json_object_get(field, "shape"), json_integer(spec->obs[f].shape[d]));
         }
@@ -126,11 +130,11 @@ static json_t *obs_json(const sk_env_spec *spec) {
 
 static json_t *action_json(const sk_env_spec *spec) {
     json_t *parts = json_array();
-    for (int p = 0; p < spec->n_action; p++) {
+    for (int p = 0, offset = 0; p < spec->n_action; offset += sk_env_part_slots(&spec->action[p++])) {
         const sk_env_action_part *part = &spec->action[p];
         bool    discrete = part->kind == SK_ENV_DISCRETE;
-        json_t *json = json_pack("{s:s, s:s, s:i}", "name", part->name, "kind", discrete ? "discrete" : "box",
-                                 "n", part->n);
+        json_t *json = json_pack("{s:s, s:i, s:s, s:i}", "name", part->name, "offset", offset, "kind",
+                                 discrete ? "discrete" : "box", "n", part->n);
         if (discrete) json_object_set_new(json, "start", json_integer(part->start));
         else add_bounds(json, part, part_bounds, part->n);
         json_array_append_new(parts, json);

@@ -119,7 +119,8 @@ static void choose_action(rollout *self, int64_t t) {
 
 /* ---- printing ---- */
 
-/* A number as JSON, such that a float32 reads back to the same bits. */
+/* A number as JSON, such that a float32 reads back to the same bits; integers of discrete observations are printed as
+ * such. */
 static void print_float(float x) { printf("%.9g", (double)x); }
 
 /* One value per agent: bare for a single agent, else a list. `print` writes the value of a row. */
@@ -133,23 +134,26 @@ static void print_agents(const rollout *self, const char *key, print_fn print) {
     if (self->rows > 1) printf("]");
 }
 
-static void print_floats(const float *x, int n) {
+static void print_row(const rollout *self, const float *obs) {
     printf("[");
-    for (int i = 0; i < n; i++) {
-        if (i) printf(",");
-        print_float(x[i]);
+    for (int f = 0; f < self->spec->n_obs; f++) {
+        for (int i = 0; i < sk_env_field_size(&self->spec->obs[f]); i++, obs++) {
+            char text[32];
+            sk_env_slot_text(&self->spec->obs[f], obs, text, sizeof text);
+            printf("%s%s", f || i ? "," : "", text);
+        }
     }
     printf("]");
 }
 
 static void print_obs(const rollout *self, int row) {
-    print_floats(self->obs + (size_t)row * (size_t)self->info->obs_dim, self->info->obs_dim);
+    print_row(self, self->obs + (size_t)row * (size_t)self->info->obs_dim);
 }
 
 /* The last observation of a row that ended, else null. */
 static void print_final_obs(const rollout *self, int row) {
     if (!self->terminated[row] && !self->truncated[row]) printf("null");
-    else print_floats(self->final_obs + (size_t)row * (size_t)self->info->obs_dim, self->info->obs_dim);
+    else print_row(self, self->final_obs + (size_t)row * (size_t)self->info->obs_dim);
 }
 
 /* A bare integer for a single discrete part, else a list of slots; as given, not clipped. */

@@ -19,8 +19,7 @@ int sk__env_config_known(const sk_env_config *config, const char *const *known, 
     return 0;
 }
 
-/* The text of the last pair of that name, or NULL. */
-static const char *find(const sk_env_config *config, const char *name) {
+const char *sk__env_config_text(const sk_env_config *config, const char *name) {
     const char *value = NULL;
     for (int i = 0; i < config->n; i++) {
         if (strcmp(config->names[i], name) == 0) value = config->values[i];
@@ -30,7 +29,7 @@ static const char *find(const sk_env_config *config, const char *name) {
 
 int sk__env_config_number(const sk_env_config *config, const char *name, double *value, char *err,
                           size_t err_size) {
-    const char *text = find(config, name);
+    const char *text = sk__env_config_text(config, name);
     if (!text) return 0;
     char  *end;
     double number = strtod(text, &end);
@@ -42,9 +41,21 @@ int sk__env_config_number(const sk_env_config *config, const char *name, double 
     return 0;
 }
 
+int sk__env_config_unit(const sk_env_config *config, const char *name, double *value, char *err,
+                        size_t err_size) {
+    double number = *value;
+    if (sk__env_config_number(config, name, &number, err, err_size)) return -1;
+    if (number < 0.0 || number > 1.0) {
+        snprintf(err, err_size, "config \"%s\": got %g, wanted a number in [0, 1]", name, number);
+        return -1;
+    }
+    *value = number;
+    return 0;
+}
+
 int sk__env_config_bool(const sk_env_config *config, const char *name, bool *value, char *err,
                         size_t err_size) {
-    const char *text = find(config, name);
+    const char *text = sk__env_config_text(config, name);
     if (!text) return 0;
     if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0) {
         *value = text[0] == 't';

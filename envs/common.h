@@ -16,6 +16,12 @@ int sk__env_config_number(const sk_env_config *config, const char *name, double 
 int sk__env_config_bool(const sk_env_config *config, const char *name, bool *value, char *err,
                         size_t err_size);
 
+/* The text of the last pair of that name, or NULL. */
+const char *sk__env_config_text(const sk_env_config *config, const char *name);
+/* As sk__env_config_number, for a number in [0, 1]. */
+int sk__env_config_unit(const sk_env_config *config, const char *name, double *value, char *err,
+                        size_t err_size);
+
 /* x^2 as NumPy has it for a double scalar, which asks libm's pow. */
 double sk__env_square_by_pow(double x);
 

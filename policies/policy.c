@@ -24,6 +24,10 @@ sk_status sk_policy_spaces_of(const sk_env_spec *spec, const char *env_name, sk_
     snprintf(s.env_name, sizeof s.env_name, "%s", env_name);
     for (int i = 0; i < spec->n_obs; i++) {
         int size = 1;
+        if (spec->obs[i].dtype != SK_ENV_F32)
+            return SK_FAIL(reterr, SK_EUNSUPPORTED,
+                           "environment \"%s\": a policy cannot read the discrete observation \"%s\"", env_name,
+                           spec->obs[i].name);
         for (int d = 0; d < spec->obs[i].n_dims; d++) size *= spec->obs[i].shape[d];
         s.obs_dim += size;
     }

@@ -211,7 +211,11 @@ static void derive(sk_env *self) {
     *info = (sk_env_info){.name = self->name, .mask_size = self->spec.mask_size,
                           .n_agents = self->spec.n_agents, .n_metrics = self->spec.n_metrics,
                           .max_episode_steps = self->spec.max_episode_steps};
-    for (int f = 0; f < self->spec.n_obs; f++) info->obs_dim += sk_env_field_size(&self->spec.obs[f]);
+    for (int f = 0; f < self->spec.n_obs; f++) {
+        int n = sk_env_field_size(&self->spec.obs[f]);
+        info->obs_dim += n;
+        info->n_obs_discrete += self->spec.obs[f].dtype == SK_ENV_I32 ? n : 0;
+    }
     for (int p = 0; p < self->spec.n_action; p++) {
         const sk_env_action_part *part = &self->spec.action[p];
         info->action_slots += sk_env_part_slots(part);

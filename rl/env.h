@@ -26,7 +26,7 @@ typedef struct sk_env_params {
 /* What the checked description comes to. R rows of an instance = environments * n_agents. */
 typedef struct sk_env_info {
     const char *name;         /* of the environment, such as params.name finds it                     */
-    int         obs_dim;      /* floats of a row's observation, all fields together                    */
+    int         obs_dim;      /* slots (4 bytes each) of a row's observation, all fields together      */
     int         action_slots; /* slots of a row's action, all parts together                          */
     int         n_discrete;   /* slots (= parts) of kind discrete                                     */
     int         n_box;        /* slots of kind box                                                    */
@@ -35,11 +35,12 @@ typedef struct sk_env_info {
     int         n_agents;
     int         n_metrics;
     int         max_episode_steps; /* the limit in force; 0 = none                                    */
+    int         n_obs_discrete; /* observation slots that hold an int32 (dtype i32), not a float      */
 } sk_env_info;
 
 /* Find, open, describe and check. SK_ENOTFOUND (no such name, file or symbol), SK_EVERSION (built against
  * another env.h), SK_EENV (it refused or contradicts itself), SK_EUNSUPPORTED (a dtype the host cannot
- * carry yet), SK_EINVAL (params). Caller destroys. */
+ * carry), SK_EINVAL (params). Caller destroys. */
 SK_NODISCARD sk_status sk_env_create(const sk_env_params *params, sk_env **ret_env, sk_error *reterr);
 /* Destroy, unloading the plugin. No sk_vec of it may be alive. NULL and already-null are fine. */
 void sk_env_destroy(sk_env **self_p);
@@ -57,7 +58,14 @@ int sk_env_part_slots(const sk_env_action_part *part);
 /* Bounds of element `i` of a field or a box part. */
 void sk_env_field_bounds(const sk_env_field *field, int i, float *ret_low, float *ret_high);
 void sk_env_part_bounds(const sk_env_action_part *part, int i, float *ret_low, float *ret_high);
-/* The name of float `i` of a row's observation, as "velocity[1]", into `ret_text`. */
+/* The field that slot `i` of a row's observation belongs to, and its element there. A row is carried as slots of
+ * 4 bytes whatever they hold: where the code says float *obs, an i32 field's slots hold int32_t. */
+const sk_env_field *sk_env_obs_field(const sk_env_spec *spec, int i, int *ret_element);
+/* Is this slot's value fit to be seen by a policy: a finite float, an integer within the bounds? */
+int sk_env_slot_good(const sk_env_field *field, int element, const void *slot);
+/* The value as text: "0.25" so that it reads back to the same bits, or "17". */
+void sk_env_slot_text(const sk_env_field *field, const void *slot, char *ret_text, size_t size);
+/* The name of slot `i` of a row's observation, as "velocity[1]", into `ret_text`. */
 void sk_env_obs_name(const sk_env_spec *spec, int i, char *ret_text, size_t size);
 /* Action number t of a random stream (Philox of seed and stream): uniform over the choices (`mask` allows, NULL
  * = all) and over the box (an unbounded side counts as 1 from zero, or 2 from the other side). */

@@ -25,18 +25,40 @@ void sk_env_part_bounds(const sk_env_action_part *part, int i, float *ret_low, f
     *ret_high = part->highs ? part->highs[i] : part->high;
 }
 
-void sk_env_obs_name(const sk_env_spec *spec, int i, char *ret_text, size_t size) {
-    for (int f = 0; f < spec->n_obs; f++) {
-        const sk_env_field *field = &spec->obs[f];
-        int                 n = sk_env_field_size(field);
-        if (i < n) {
-            if (field->n_dims == 0) snprintf(ret_text, size, "%s", field->name);
-            else snprintf(ret_text, size, "%s[%d]", field->name, i);
-            return;
-        }
+const sk_env_field *sk_env_obs_field(const sk_env_spec *spec, int i, int *ret_element) {
+    int f = 0;
+    for (int n; i >= (n = sk_env_field_size(&spec->obs[f])); f++) {
         i -= n;
+        SK_ASSERT(f + 1 < spec->n_obs);
     }
-    snprintf(ret_text, size, "?");
+    *ret_element = i;
+    return &spec->obs[f];
+}
+
+int sk_env_slot_good(const sk_env_field *field, int element, const void *slot) {
+    float   low, high, x;
+    int32_t choice;
+    memcpy(&x, slot, sizeof x);
+    if (field->dtype != SK_ENV_I32) return isfinite(x);
+    memcpy(&choice, slot, sizeof choice);
+    sk_env_field_bounds(field, element, &low, &high);
+    return choice >= (int32_t)low && choice <= (int32_t)high;
+}
+
+void sk_env_slot_text(const sk_env_field *field, const void *slot, char *ret_text, size_t size) {
+    float   x;
+    int32_t choice;
+    memcpy(&x, slot, sizeof x);
+    memcpy(&choice, slot, sizeof choice);
+    if (field->dtype == SK_ENV_I32) snprintf(ret_text, size, "%d", choice);
+    else snprintf(ret_text, size, "%.9g", (double)x);
+}
+
+void sk_env_obs_name(const sk_env_spec *spec, int i, char *ret_text, size_t size) {
+    int                 element;
+    const sk_env_field *field = sk_env_obs_field(spec, i, &element);
+    if (field->n_dims == 0) snprintf(ret_text, size, "%s", field->name);
+    else snprintf(ret_text, size, "%s[%d]", field->name, element);
 }
 
 /* The k-th of the choices allowed by mask, where k is drawn with `word`; all if none is. */
@@ -113,17 +135,28 @@ static sk_status check_bound(const char *what, const char *name, int i, float lo
                    i, (double)low, (double)high);
 }
 
+/* An integer element has whole bounds, and not too many values between them. */
+static sk_status check_choices(const char *name, int i, float low, float high, sk_error *reterr) {
+    const float far = (float)SK_SPEC_SIZE_MAX;
+    if (low < -far || high > far || low != floorf(low) || high != floorf(high)) {
+        return SK_FAIL(reterr, SK_EENV, "observation field \"%s\" (i32) element %d: bounds [%g, %g], wanted integers",
+                       name, i, (double)low, (double)high);
+    }
+    if (high - low < (float)SK_SPEC_CHOICES_MAX) return SK_OK;
+    return SK_FAIL(reterr, SK_EENV, "observation field \"%s\" (i32) element %d: bounds [%g, %g], wanted at most %d values",
+                   name, i, (double)low, (double)high, SK_SPEC_CHOICES_MAX);
+}
+
 static sk_status check_obs_field(const sk_env_field *field, int index, sk_error *reterr) {
     SK_TRY(check_name(field->name, "observation field", index, reterr));
     if (field->dtype < SK_ENV_F32 || field->dtype > SK_ENV_I32) {
         return SK_FAIL(reterr, SK_EENV, "observation field \"%s\": unknown dtype %d", field->name,
                        field->dtype);
     }
-    if (field->dtype != SK_ENV_F32) {
-        return SK_FAIL(
-            reterr, SK_EUNSUPPORTED,
-            "observation field \"%s\" has dtype %s; this version of skiff takes f32 observations only",
-            field->name, field->dtype == SK_ENV_U8 ? "u8" : "i32");
+    if (field->dtype == SK_ENV_U8) {
+        return SK_FAIL(reterr, SK_EUNSUPPORTED,
+                       "observation field \"%s\" has dtype u8; this version of skiff takes f32 and i32",
+                       field->name);
     }
     SK_TRY(check_count("dimensions of an observation field", field->n_dims, 0, SK_ENV_DIMS_MAX, reterr));
     int64_t size = 1;
@@ -141,6 +174,7 @@ static sk_status check_obs_field(const sk_env_field *field, int index, sk_error 
         float low, high;
         sk_env_field_bounds(field, i, &low, &high);
         SK_TRY(check_bound("observation field", field->name, i, low, high, reterr));
+        if (field->dtype == SK_ENV_I32) SK_TRY(check_choices(field->name, i, low, high, reterr));
     }
     return SK_OK;
 }

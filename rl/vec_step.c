@@ -100,14 +100,41 @@ static bool mask_allows(const sk_vec *self, const uint8_t *mask) {
     return true;
 }
 
+/* Is any slot of any row's observation bad? */
+static bool any_bad_obs(const sk_vec *self, const float *obs) {
+    size_t rows = (size_t)self->n_rows, dim = (size_t)self->info.obs_dim;
+    if (self->info.n_obs_discrete == 0) return any_nonfinite(obs, rows * dim);
+    const sk_env_spec *spec = sk_env_spec_get(self->params.env);
+    for (int f = 0; f < spec->n_obs; f++) {
+        const sk_env_field *field = &spec->obs[f];
+        int                 n = sk_env_field_size(field);
+        bool                bad = false;
+        for (size_t r = 0; r < rows; r++) {
+            if (field->dtype == SK_ENV_F32) bad |= any_nonfinite(obs + r * dim, (size_t)n);
+            else for (int i = 0; i < n; i++) bad |= !sk_env_slot_good(field, i, obs + r * dim + i);
+        }
+        if (bad) return true;
+        obs += n;
+    }
+    return false;
+}
+
 /* Describe a bad observation of a row, if it is. */
 static bool obs_faulty(const sk_vec *self, const float *obs, fault *ret_fault) {
+    const sk_env_spec *spec = sk_env_spec_get(self->params.env);
     for (int i = 0; i < self->info.obs_dim; i++) {
-        if (isfinite(obs[i])) continue;
-        char name[SK_ENV_NAME_MAX + 16];
-        sk_env_obs_name(sk_env_spec_get(self->params.env), i, name, sizeof name);
-        snprintf(ret_fault->text, sizeof ret_fault->text, "observation \"%s\" is %g, wanted a finite number",
-                 name, (double)obs[i]);
+        int                 element;
+        float               low, high;
+        const sk_env_field *field = sk_env_obs_field(spec, i, &element);
+        if (sk_env_slot_good(field, element, &obs[i])) continue;
+        char name[SK_ENV_NAME_MAX + 16], value[32], wanted[64] = "a finite number";
+        sk_env_obs_name(spec, i, name, sizeof name);
+        sk_env_slot_text(field, &obs[i], value, sizeof value);
+        sk_env_field_bounds(field, element, &low, &high);
+        if (field->dtype == SK_ENV_I32)
+            snprintf(wanted, sizeof wanted, "an integer from %.0f to %.0f", (double)low, (double)high);
+        snprintf(ret_fault->text, sizeof ret_fault->text, "observation \"%s\" is %s, wanted %s", name, value,
+                 wanted);
         return true;
     }
     return false;
@@ -321,8 +348,8 @@ static seen look_over(sk_vec *self, const sk_vec_step *step) {
     }
     for (size_t i = 0; i < (size_t)rows * (size_t)info->n_metrics; i++)
         self->metric_sum[i] += (double)self->metrics[i];
-    bool bad = failed || any_nonfinite(step->reward, (size_t)rows) ||
-               any_nonfinite(step->next_obs, (size_t)rows * (size_t)info->obs_dim);
+    bool bad =
+        failed || any_nonfinite(step->reward, (size_t)rows) || any_bad_obs(self, step->next_obs);
     for (int r = 0; info->mask_size && !bad && r < rows; r++) {
         bad = !mask_allows(self, step->next_mask + (size_t)r * (size_t)info->mask_size);
     }

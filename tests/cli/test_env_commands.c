@@ -36,17 +36,17 @@ Test(cmd_envs, lists_all_and_shows_one) {
     r = capture(sk_cmd_envs, "envs CartPole-v1");
     cr_assert_eq(r->code, 0);
     holds(r->out, "[1] in [-inf, inf]");
-    holds(r->out, "push: discrete 2 (0 to 1)");
+    holds(r->out, "push at 0: discrete 2 (0 to 1)");
     holds(r->out, "time limit: 500 steps");
     r = capture(sk_cmd_envs, "envs Pendulum-v1");
-    holds(r->out, "torque: box 1 in [-2, 2]");
+    holds(r->out, "torque at 0: box 1 in [-2, 2]");
 }
 
 Test(cmd_envs, shows_plugins_alone_or_as_a_list) {
     captured *r = capture(sk_cmd_envs, with("envs %s", "examples/point_mass"));
     cr_assert_eq(r->code, 0, "%s", r->err);
-    holds(r->out, "PointMass-v0\nobservation: 6 floats");
-    holds(r->out, "goal: f32 2 in [-1, 1]");
+    holds(r->out, "PointMass-v0\nobservation: 6 slots");
+    holds(r->out, "goal at 4: f32 2 in [-1, 1]");
     holds(r->out, "metric: distance");
     r = capture(sk_cmd_envs, with("envs %s", "tests/rl/plugins/scripted"));
     holds(r->out, "Scripted-v0 ");

@@ -3,12 +3,14 @@
 
     python3 tests/golden/make_goldens.py [FOLDER [STEPS]]    (default: the folder of this script)
 
-One file per environment. Lines:
+One file per environment and config. Lines:
     run SEED                              a new environment, reset with that seed
-    o OBS...                              the observation after a reset
-    s ACTION REWARD TERM TRUNC OBS...     a step; OBS is the true last observation if the episode ended, and
+    o OBS... [MASK...]                    the observation after a reset
+    s ACTION REWARD TERM TRUNC OBS... [MASK...]
+                                          a step; OBS is the true last observation if the episode ended, and
                                           then an `o` line follows (the reset continues the random stream)
-Numbers are float32, printed so that they read back to the same bits.
+Numbers are float32, printed so that they read back to the same bits, or integers. MASK is info["action_mask"], of
+environments that give one; not after a step that ends an episode.
 """
 import math
 import pathlib
@@ -19,8 +21,8 @@ import gymnasium as gym
 import numpy as np
 
 
-def text(values):
-    return " ".join("%.9g" % np.float32(v) for v in np.atleast_1d(values))
+def text(values, info={}):
+    return " ".join("%.9g" % np.float32(v) for v in (*np.atleast_1d(values), *info.get("action_mask", ())))
 
 
 def cartpole_action(seed, t, obs, rng):
@@ -67,23 +69,63 @@ def acrobot_action(seed, t, obs, rng):
     return int(rng.integers(3))
 
 
-def record(name, action_of, steps, seeds, out):
-    with open(out / f"{name}.txt", "w") as file:
-        print(f"# {name} of Gymnasium {gym.__version__}, NumPy {np.__version__}, Python {platform.python_version()},",
+def any_action(n):
+    return lambda seed, t, obs, rng: int(rng.integers(n))
+
+
+def lake_action(seed, t, obs, rng):  # seed 42 goes for the goal at first, so that it is seen
+    return (1, 1, 2, 1, 2, 2)[t % 6] if seed == 42 else int(rng.integers(4))
+
+
+def cliff_action(seed, t, obs, rng):  # along the upper edge to the goal, now and then elsewhere
+    if rng.random() < 0.15:
+        return int(rng.integers(4))
+    row, col = divmod(int(obs), 12)
+    return 0 if row > 1 and col < 11 else 1 if col < 11 else 2
+
+
+STOPS = [(0, 0), (0, 4), (4, 0), (4, 3)]
+
+
+def taxi_action(seed, t, obs, rng):
+    """Mostly towards the passenger, then the destination, around the walls by chance."""
+    obs = int(obs)
+    row, col, passenger, destination = obs // 100, obs // 20 % 5, obs // 4 % 5, obs % 4
+    if seed == 0 or rng.random() < 0.25:
+        return int(rng.integers(6))
+    to = STOPS[destination if passenger == 4 else passenger]
+    if (row, col) == to:
+        return 5 if passenger == 4 else 4
+    if row != 2 and col != to[1]:  # the middle row has no walls
+        return 0 if row < 2 else 1
+    if col != to[1]:
+        return 2 if col < to[1] else 3
+    return 0 if row < to[0] else 1
+
+
+def blackjack_action(seed, t, obs, rng):
+    return int(obs[0] < 17) if seed == 42 else int(rng.integers(2))
+
+
+def record(name, action_of, steps, seeds, out, label="", **config):
+    with open(out / f"{name}{label}.txt", "w") as file:
+        print(f"# {name}{config or ''} of Gymnasium {gym.__version__}, NumPy {np.__version__}, Python {platform.python_version()},",
               f"{' '.join(platform.libc_ver())}, {platform.machine()}", file=file)
         print("# made by tests/golden/make_goldens.py, which explains the lines", file=file)
         for seed in seeds:
-            env = gym.make(name)
+            env = gym.make(name, **config)
             rng = np.random.default_rng(seed + 1000)
-            obs, _ = env.reset(seed=seed)
-            print(f"run {seed}\no {text(obs)}", file=file)
+            obs, info = env.reset(seed=seed)
+            print(f"run {seed}\no {text(obs, info)}", file=file)
             for t in range(steps):
                 action = action_of(seed, t, obs, rng)
-                obs, reward, terminated, truncated, _ = env.step(action)
-                print(f"s {text(action)} {text(reward)} {int(terminated)} {int(truncated)} {text(obs)}", file=file)
+                obs, reward, terminated, truncated, info = env.step(action)
                 if terminated or truncated:
-                    obs, _ = env.reset()
-                    print(f"o {text(obs)}", file=file)
+                    info = {}
+                print(f"s {text(action)} {text(reward)} {int(terminated)} {int(truncated)} {text(obs, info)}", file=file)
+                if terminated or truncated:
+                    obs, info = env.reset()
+                    print(f"o {text(obs, info)}", file=file)
 
 
 if __name__ == "__main__":
@@ -94,3 +136,12 @@ if __name__ == "__main__":
     record("MountainCar-v0", mountain_car_action, n or 450, (0, 1, 42, 123), folder)
     record("MountainCarContinuous-v0", mountain_car_continuous_action, n or 1050, (0, 42, 123), folder)
     record("Acrobot-v1", acrobot_action, n or 1050, (0, 1, 42, 123), folder)
+    record("FrozenLake-v1", lake_action, n or 300, (0, 42), folder)
+    record("FrozenLake-v1", lake_action, n or 100, (42,), folder, "-sure", is_slippery=False)
+    record("FrozenLake8x8-v1", any_action(4), n or 500, (0, 42), folder, "", success_rate=0.9)
+    record("CliffWalking-v1", cliff_action, n or 200, (0, 42), folder)
+    record("CliffWalkingSlippery-v1", cliff_action, n or 400, (0, 42), folder)
+    record("Taxi-v4", taxi_action, n or 500, (0, 1, 42), folder)
+    record("Taxi-v4", taxi_action, n or 500, (0, 1, 42), folder, "-wet", is_rainy=True, fickle_passenger=True)
+    record("Blackjack-v1", blackjack_action, n or 500, (0, 1, 42), folder)
+    record("Blackjack-v1", blackjack_action, n or 500, (0, 42), folder, "-natural", sab=False, natural=True)

@@ -51,6 +51,8 @@ static int describe(const sk_env_config *config, sk_env_spec *spec, char *err, s
     if (!strcmp(broken, "dtype")) spec->obs[0].dtype = 9;
     if (!strcmp(broken, "u8")) spec->obs[0].dtype = SK_ENV_U8;
     if (!strcmp(broken, "i32")) spec->obs[1].dtype = SK_ENV_I32;
+    if (!strcmp(broken, "i32_half")) spec->obs[0].dtype = SK_ENV_I32, spec->obs[0].high = 1.5f;
+    if (!strcmp(broken, "i32_wide")) spec->obs[0].dtype = SK_ENV_I32, spec->obs[0].high = 1 << 20;
     if (!strcmp(broken, "kind")) spec->action[1].kind = 2;
     if (!strcmp(broken, "n")) spec->action[0].n = 0;
     if (!strcmp(broken, "no_box")) spec->action[1].low = spec->action[1].high = 0;
