@@ -111,13 +111,24 @@ void SK_K(gemm)(const sk_gemm *g) {
     }
 }
 
+enum { DOT_NV = SK_DOT_LANES / VL };
+
 void SK_K(dot_rows)(int rows, int k, const float *x, ptrdiff_t x_row, const float *w, float bias, float *y) {
     for (int r = 0; r < rows; r++, x += x_row) {
-        vf  acc = vset(0.0f);
+        vf  acc[DOT_NV];
         int p = 0;
-        for (; p + VL <= k; p += VL) acc = vfma(vload(x + p), vload(w + p), acc);
-        if (p < k) acc = vfma(vload_n(x + p, (size_t)(k - p)), vload_n(w + p, (size_t)(k - p)), acc);
-        y[r] = vsum(acc) + bias;
+        for (int j = 0; j < DOT_NV; j++) acc[j] = vset(0.0f);
+        for (; p + SK_DOT_LANES <= k; p += SK_DOT_LANES)
+#pragma GCC unroll 4
+            for (int j = 0; j < DOT_NV; j++)
+                acc[j] = vfma(vload(x + p + j * VL), vload(w + p + j * VL), acc[j]);
+        for (int j = 0; p < k; j++, p += VL) {
+            size_t n = k - p < VL ? (size_t)(k - p) : VL;
+            acc[j] = vfma(vload_n(x + p, n), vload_n(w + p, n), acc[j]);
+        }
+        for (int half = DOT_NV / 2; half > 0; half /= 2)
+            for (int j = 0; j < half; j++) acc[j] = acc[j] + acc[j + half];
+        y[r] = vsum(acc[0]) + bias;
     }
 }
 

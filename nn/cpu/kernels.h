@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { SK_DOT_LANES = 16 }; /* at every level, so that v3 and v4 agree in all that acting needs */
+
 /* C (m x n) = or += A (m x k) B (k x n) [+ bias], n a multiple of SK_PAD (columns of B and C are padded),
  * every element summed over k in rising order, so an element does not depend on m, n or its place. */
 typedef struct sk_gemm {
@@ -73,7 +75,8 @@ typedef struct sk_kernels {
     const char *level; /* "x86-64-v4" */
 
     void (*gemm)(const sk_gemm *g);
-    /* y[r] = sum_k x[r, k] w[k] + bias, for n == 1 layers (w contiguous). */
+    /* y[r] = sum_k x[r, k] w[k] + bias, for n == 1 layers (w contiguous): SK_DOT_LANES partial sums over k, k + 16,
+     * ..., added by halves. */
     void (*dot_rows)(int rows, int k, const float *x, ptrdiff_t x_row, const float *w, float bias, float *y);
     /* dst (cols x rows, row length dst_ld) = src^T; pads of dst up to dst_ld are zeroed. */
     void (*transpose)(int rows, int cols, const float *src, ptrdiff_t src_ld, float *dst, ptrdiff_t dst_ld);

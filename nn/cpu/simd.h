@@ -1,7 +1,7 @@
 /* simd: the few vector operations the kernels are written in, for the instruction set the file is compiled for.
  * Kernels are compiled once per level (x86-64-v2, v3, v4) and chosen at run time (nn/cpu/kernels.h).
  * v3 and v4 use fused multiply-add in the same order, so they give the same bits, except where lanes are
- * summed (vsum: dot_rows, col_sum of one column, sum_squares, the gradient of a shared log_std, PPO
+ * summed in training (vsum: col_sum of one column, sum_squares, the gradient of a shared log_std, PPO
  * statistics); v2 rounds twice (tests/nn/test_levels.c). */
 #ifndef SK_NN_CPU_SIMD_H
 #define SK_NN_CPU_SIMD_H

@@ -74,6 +74,9 @@ static void sums(const sk_kernels *k, work *w) {
     k->col_sum(ROWS, LD, w->d, LD, w->out2, 0);
     k->normalize(ROWS, COLS, w->x, LD, w->row2, w->row, 2.0f, w->out + LD, LD - 1);
 }
+static void dot_rows(const sk_kernels *k, work *w) {
+    for (int depth = 1; depth <= COLS; depth++) k->dot_rows(ROWS, depth, w->x, LD, w->row, 0.25f, w->out + depth * ROWS);
+}
 static void transpose(const sk_kernels *k, work *w) { k->transpose(COLS, ROWS, w->x, LD, w->out, LD); }
 static void softmax(const sk_kernels *k, work *w) {
     k->softmax(ROWS, COLS, LD, w->x, w->out, 0);
@@ -170,6 +173,7 @@ static const struct {
                {"log_softmax", log_softmax},
                {"layer_norm", layer_norm},
                {"transpose", transpose},
+               {"dot_rows", dot_rows},
                {"categorical", categorical},
                {"gaussian", gaussian},
                {"ppo_grad", ppo_grad},
