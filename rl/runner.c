@@ -157,14 +157,15 @@ static const sk_env_slot *env_actions(runner *r, const sk_env_slot *action) {
     return r->env_action;
 }
 
-/* V(final observation) of the rows that were cut by the clock; 0 for all others. */
+/* V(final observation) of the rows that were cut by the clock, also of agents that sat out the last step; 0 for all
+ * others. (What a dropped episode ends with counts as terminated.) */
 static void value_cut_rows(runner *r, int t) {
     const ptrdiff_t at = row_at(r, t);
     const size_t    obs_dim = (size_t)r->arg.shape.obs_dim;
     int             n = 0;
     for (int i = 0; i < r->n_rows; i++) {
         r->batch.final_value[at + i] = 0.0f;
-        if (!r->batch.truncated[at + i] || r->batch.terminated[at + i] || !r->batch.valid[at + i]) continue;
+        if (!r->batch.truncated[at + i] || r->batch.terminated[at + i]) continue;
         memcpy(r->cut_obs + (size_t)n * obs_dim, r->final_obs + (size_t)i * obs_dim, obs_dim * sizeof(float));
         r->cut_row[n++] = i;
     }

@@ -6,6 +6,7 @@
  *   kind     0 one choice of 4 | 1 two choices: 3 counted from -1, and 2 | 2 a box of 2 in [-1, 1]
  *   mask     1: masks are given, and a choice against them fails the episode
  *   agents   rows of an environment (0 counts as 1); each ends by itself, and waits for the others
+ *   turns    1: only agent t % agents acts after step t
  *   end      an agent terminates with this chance [%] in each step
  *   cut      all agents are truncated at this step
  *   nan      observations of agent 0 turn NaN at this step, in every other episode
@@ -20,7 +21,7 @@
 enum { OBS_DIM = 4, CHOICES_MAX = 5, AGENTS_MAX = 4 };
 
 typedef struct drill {
-    int kind, mask, agents, end, cut, nan, big;
+    int kind, mask, agents, turns, end, cut, nan, big;
 } drill;
 
 typedef struct env {
@@ -42,8 +43,8 @@ static int get(const sk_env_config *config, const char *name) {
     return 0;
 }
 static drill read_drill(const sk_env_config *c) {
-    drill say = {.kind = get(c, "kind"), .mask = get(c, "mask"), .agents = get(c, "agents"), .end = get(c, "end"),
-                 .cut = get(c, "cut"), .nan = get(c, "nan"), .big = get(c, "big")};
+    drill say = {.kind = get(c, "kind"), .mask = get(c, "mask"), .agents = get(c, "agents"), .turns = get(c, "turns"),
+                 .end = get(c, "end"), .cut = get(c, "cut"), .nan = get(c, "nan"), .big = get(c, "big")};
     if (say.agents == 0) say.agents = 1;
     if (say.big == 0) say.big = 1;
     return say;
@@ -140,10 +141,11 @@ static int step(void *self_v, int first, int count, const sk_env_io *io) {
         env   *e = &self->envs[first + i / say->agents];
         if (a == 0) e->t++;
         io->reward[i] = judge(say, e, a, io->action + i * n_slots(say));
-        if (io->reward[i] <= -100.0f && !e->ended[a]) io->failed[i] = 1;
+        if (io->reward[i] <= -100.0f && !e->ended[a] && !say->turns) io->failed[i] = 1;
         write_row(self, e, a, (float *)io->obs + i * OBS_DIM, io->mask ? io->mask + i * n_choices(say) : NULL);
         e->ended[a] |= (int)(next(e) % 100) < say->end;
         io->terminated[i] = e->ended[a];
+        if (say->turns) io->active[i] = e->t % say->agents == a;
         io->truncated[i] = say->cut && e->t >= say->cut;
     }
     return 0;
