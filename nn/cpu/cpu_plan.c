@@ -76,6 +76,7 @@ static void plan_node_memory(cpu_plan *p, sk_arena_plan *a, sk_tensor t, size_t 
     if (needs_packed(p, t)) {
         const sk_node *x = sk_graph_node(p->base.graph, n->in[0]);
         plan_add(a, &p->packed[t], (size_t)n->cols * round_up((size_t)x->cols, SK_PAD), sizeof(float));
+        p->pack_list[p->n_packed++] = t;
     }
     if (n->scope == SK_SCOPE_SUM) {
         p->sum_at[t] = p->n_sums;
@@ -120,7 +121,7 @@ static sk_status alloc_tables(cpu_plan *p, sk_error *reterr) {
     int    ok = (p->bound = calloc(n, sizeof *p->bound)) && (p->full = calloc(n, sizeof *p->full)) &&
              (p->packed = calloc(n, sizeof *p->packed)) && (p->live = calloc(n, sizeof *p->live)) &&
              (p->wanted = calloc(n, sizeof *p->wanted)) && (p->steps = calloc(n, sizeof *p->steps)) &&
-             (p->adds = calloc(n, sizeof *p->adds)) && (p->sum_at = calloc(n, sizeof *p->sum_at)) &&
+             (p->pack_list = calloc(n, sizeof *p->pack_list)) && (p->adds = calloc(n, sizeof *p->adds)) && (p->sum_at = calloc(n, sizeof *p->sum_at)) &&
              (p->value_at = malloc(n * sizeof *p->value_at)) && (p->grad_at = malloc(n * sizeof *p->grad_at)) &&
              (p->workers = calloc((size_t)p->n_workers, sizeof *p->workers));
     for (size_t t = 0; ok && t < n; t++) p->value_at[t] = p->grad_at[t] = NOWHERE;
@@ -178,6 +179,7 @@ void sk__cpu_plan_destroy(sk_plan *plan) {
     free(p->bound);
     free(p->full);
     free(p->packed);
+    free(p->pack_list);
     free(p->wanted);
     free(p->steps);
     free(p->live);
@@ -228,63 +230,64 @@ static void run_slot(cpu_plan *p, cpu_worker *w, int slot) {
     }
 }
 
-static void pack_weights(cpu_plan *p, int member, int n_members) {
-    int turn = 0;
-    for (sk_tensor t = 0; t < p->n_nodes; t++) {
-        if (!p->packed[t] || turn++ % n_members != member) continue;
-        const sk_node *n = sk_graph_node(p->base.graph, t), *w = sk_graph_node(p->base.graph, n->in[1]);
-        p->k->transpose(w->rows, w->cols, p->params + w->offset, w->ld, p->packed[t],
-                        (ptrdiff_t)round_up((size_t)w->rows, SK_PAD));
-    }
-}
+/* ---- the jobs of a run; what an item computes does not depend on who does it ------------------------------ */
 
-/* Sum the slots in order, chunk by chunk; a chunk's norm is its own, so any member may take it. */
-static void reduce_chunks(cpu_plan *p, int member, int n_members) {
-    for (int c = member; c < p->n_chunks; c += n_members) {
-        size_t at = (size_t)c * CHUNK_FLOATS, n = p->n_params - at < CHUNK_FLOATS ? p->n_params - at : CHUNK_FLOATS;
-        p->k->sum_slots(p->n_used_slots, p->slot_grad + at, p->n_params, p->grad + at, n);
-        p->chunk_norm[c] = p->k->sum_squares(p->grad + at, n);
-    }
-}
-
-static void adam_chunks(cpu_plan *p, int member, int n_members) {
-    double total = 0.0;
-    for (int c = 0; c < p->n_chunks; c++) total += p->chunk_norm[c];
-    double norm = sqrt(total);
-    if (member == 0) p->grad_norm = norm;
-    if (!isfinite(norm)) return;
-    sk_adam *adam = p->adam;
-    double   t = (double)(adam->n_steps + 1), beta1 = (double)adam->how.beta1, beta2 = (double)adam->how.beta2;
-    /* 1e-6 as in PyTorch's clip_grad_norm_ */
-    double scale = p->max_norm > 0.0 && norm > p->max_norm ? p->max_norm / (norm + 1e-6) : 1.0;
-    float       *m = adam->moments->host, *v = m + adam->n_floats, *param = adam->params->host;
-    sk_adam_step step = {.grad_scale = (float)scale, .beta1 = adam->how.beta1, .beta2 = adam->how.beta2,
-                         .eps = adam->how.eps, .step_size = (float)(p->lr / (1.0 - pow(beta1, t))),
-                         .inv_sqrt_bias2 = (float)(1.0 / sqrt(1.0 - pow(beta2, t)))};
-    for (int c = member; c < p->n_chunks; c += n_members) {
-        size_t at = (size_t)c * CHUNK_FLOATS;
-        step.n = p->n_params - at < CHUNK_FLOATS ? p->n_params - at : CHUNK_FLOATS;
-        step.param = param + at;
-        step.m = m + at;
-        step.v = v + at;
-        step.grad = p->grad + at;
-        p->k->adam(&step);
-    }
-}
-
-static void run_member(void *arg, int member, int n_members) {
+static void slot_item(void *arg, int slot, int member) {
     cpu_plan *p = arg;
-    if (p->with_grad) {
-        pack_weights(p, member, n_members);
-        if (n_members > 1) sk_team_barrier(p->team);
-    }
-    for (int s = member; s < p->n_used_slots; s += n_members) run_slot(p, &p->workers[member], s);
-    if (!p->with_grad) return;
-    if (n_members > 1) sk_team_barrier(p->team);
-    reduce_chunks(p, member, n_members);
-    if (!p->adam) return;
-    if (n_members > 1) sk_team_barrier(p->team);
-    adam_chunks(p, member, n_members);
+    run_slot(p, &p->workers[member], slot);
+}
+
+static void pack_item(void *arg, int item, int member) {
+    cpu_plan      *p = arg;
+    const sk_node *n = sk_graph_node(p->base.graph, p->pack_list[item]), *w = sk_graph_node(p->base.graph, n->in[1]);
+    (void)member;
+    p->k->transpose(w->rows, w->cols, p->params + w->offset, w->ld, p->packed[p->pack_list[item]],
+                    (ptrdiff_t)round_up((size_t)w->rows, SK_PAD));
+}
+
+/* Where chunk `c` of the parameters begins, and its floats. */
+static size_t chunk_at(const cpu_plan *p, int c, size_t *ret_n) {
+    size_t at = (size_t)c * CHUNK_FLOATS;
+    *ret_n = p->n_params - at < CHUNK_FLOATS ? p->n_params - at : CHUNK_FLOATS;
+    return at;
+}
+
+/* Sum the slots in order; a chunk's norm is its own. */
+static void reduce_item(void *arg, int chunk, int member) {
+    cpu_plan *p = arg;
+    size_t    n, at = chunk_at(p, chunk, &n);
+    (void)member;
+    p->k->sum_slots(p->n_used_slots, p->slot_grad + at, p->n_params, p->grad + at, n);
+    p->chunk_norm[chunk] = p->k->sum_squares(p->grad + at, n);
+}
+
+static void adam_item(void *arg, int chunk, int member) {
+    cpu_plan    *p = arg;
+    sk_adam_step step = p->step;
+    size_t       at = chunk_at(p, chunk, &step.n);
+    (void)member;
+    step.param += at;
+    step.m += at;
+    step.v += at;
+    step.grad += at;
+    p->k->adam(&step);
+}
+
+static void for_items(cpu_plan *p, int n_items, sk_team_fn fn) {
+    if (p->n_workers > 1) sk_team_run(p->team, n_items, fn, p);
+    else
+        for (int i = 0; i < n_items; i++) fn(p, i, 0);
+}
+
+/* Kingma & Ba 2015; the global norm is clipped as in PyTorch's clip_grad_norm_ (its 1e-6). */
+static sk_adam_step adam_step(const cpu_plan *p, const sk_adam *adam, double lr, double max_norm) {
+    double t = (double)(adam->n_steps + 1), beta1 = (double)adam->how.beta1, beta2 = (double)adam->how.beta2;
+    double scale = max_norm > 0.0 && p->grad_norm > max_norm ? max_norm / (p->grad_norm + 1e-6) : 1.0;
+    float *m = adam->moments->host;
+    return (sk_adam_step){.param = p->params, .m = m, .v = m + adam->n_floats, .grad = p->grad,
+                          .grad_scale = (float)scale, .beta1 = adam->how.beta1, .beta2 = adam->how.beta2,
+                          .eps = adam->how.eps, .step_size = (float)(lr / (1.0 - pow(beta1, t))),
+                          .inv_sqrt_bias2 = (float)(1.0 / sqrt(1.0 - pow(beta2, t)))};
 }
 
 static void sum_up(cpu_plan *p) {
@@ -299,28 +302,32 @@ static void sum_up(cpu_plan *p) {
     }
 }
 
-static void run(cpu_plan *p, int rows, int with_grad, sk_adam *adam) {
+static void run(cpu_plan *p, int rows, int with_grad) {
     p->rows = rows;
     p->with_grad = with_grad;
-    p->adam = adam;
     p->n_blocks = (rows + p->block_rows - 1) / p->block_rows;
     p->n_used_slots = p->n_slots < p->n_blocks ? p->n_slots : p->n_blocks;
-    if (p->n_blocks == 1 && !with_grad) run_slot(p, &p->workers[0], 0); /* acting: no other thread is worth waking */
-    else if (p->n_workers == 1) run_member(p, 0, 1);
-    else sk_team_run(p->team, run_member, p);
+    if (with_grad) for_items(p, p->n_packed, pack_item);
+    for_items(p, p->n_used_slots, slot_item);
     if (p->n_sums) sum_up(p);
+    if (!with_grad) return;
+    for_items(p, p->n_chunks, reduce_item);
+    double total = 0.0;
+    for (int c = 0; c < p->n_chunks; c++) total += p->chunk_norm[c];
+    p->grad_norm = sqrt(total);
 }
 
-void sk__cpu_plan_forward(sk_plan *plan, int rows) { run((cpu_plan *)plan, rows, 0, NULL); }
-void sk__cpu_plan_backward(sk_plan *plan, int rows) { run((cpu_plan *)plan, rows, 1, NULL); }
+void sk__cpu_plan_forward(sk_plan *plan, int rows) { run((cpu_plan *)plan, rows, 0); }
+void sk__cpu_plan_backward(sk_plan *plan, int rows) { run((cpu_plan *)plan, rows, 1); }
 
 double sk__cpu_plan_train(sk_plan *plan, int rows, sk_adam *adam, double lr, double max_norm) {
     cpu_plan *p = (cpu_plan *)plan;
     SK_ASSERT(adam->n_floats == p->n_params && adam->params->host == p->params);
-    p->lr = lr;
-    p->max_norm = max_norm;
-    run(p, rows, 1, adam);
-    if (isfinite(p->grad_norm)) adam->n_steps++;
+    run(p, rows, 1);
+    if (!isfinite(p->grad_norm)) return p->grad_norm; /* the step is left out */
+    p->step = adam_step(p, adam, lr, max_norm);
+    for_items(p, p->n_chunks, adam_item);
+    adam->n_steps++;
     return p->grad_norm;
 }
 

@@ -22,7 +22,7 @@ typedef struct cpu_worker {
     float  *scratch;
 } cpu_worker;
 
-enum { CHUNK_FLOATS = 1024 }; /* of parameters: unit of work when gradients are reduced */
+enum { CHUNK_FLOATS = 2048 }; /* of parameters: unit of work when gradients are reduced */
 
 typedef struct cpu_plan {
     sk_plan           base;
@@ -34,6 +34,8 @@ typedef struct cpu_plan {
     const float     **bound;     /* per node: INPUT, TABLE, CONST                          */
     float           **full;      /* per node: outputs, (max_rows x ld)                     */
     float           **packed;    /* per LINEAR node that passes a gradient on: W^T         */
+    sk_tensor        *pack_list; /* (n_packed) those nodes                                 */
+    int               n_packed;
     uint8_t          *wanted;    /* per node: an output or a sum depends on it             */
     sk_tensor        *steps;     /* (n_steps) wanted nodes that compute, in order          */
     int               n_steps;
@@ -54,9 +56,9 @@ typedef struct cpu_plan {
     struct sk_arena  *memory;    /* all float and double arrays above                      */
 
     /* of the present run */
-    int      rows, n_used_slots, n_blocks, with_grad;
-    sk_adam *adam;
-    double   max_norm, lr, grad_norm;
+    int          rows, n_used_slots, n_blocks, with_grad;
+    double       grad_norm;
+    sk_adam_step step; /* of all parameters; an item takes its chunk */
 } cpu_plan;
 
 /* A block on its way through the graph. */

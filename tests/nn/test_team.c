@@ -1,9 +1,10 @@
-/* Teams of threads: everyone runs, everyone waits for everyone. Under ThreadSanitizer:
+/* Teams of threads: every item is done once, and the caller sees all of it. Under ThreadSanitizer:
  * tests/stress/stress_team.c. */
 #include "nn/cpu/team.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -21,95 +22,108 @@ static sk_team *create(int n) {
 
 static void sleep_ms(long ms) { nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL); }
 
+enum { ITEMS_MAX = 1000 };
 typedef struct roll_call {
-    int seen[N_MAX], n_members[N_MAX];
-    pthread_t thread[N_MAX];
+    int n_members, times[ITEMS_MAX], wrong_member;
 } roll_call;
-static void answer(void *arg, int member, int n_members) {
+static void answer(void *arg, int item, int member) {
     roll_call *r = arg;
-    r->seen[member]++;
-    r->n_members[member] = n_members;
-    r->thread[member] = pthread_self();
+    r->times[item]++;
+    if (member < 0 || member >= r->n_members) r->wrong_member++;
+}
+static void run_and_check(sk_team *team, int n_members, int n_items) {
+    roll_call r = {.n_members = n_members};
+    sk_team_run(team, n_items, answer, &r);
+    for (int i = 0; i < ITEMS_MAX; i++) cr_assert_eq(r.times[i], i < n_items, "item %d of %d, %d members", i, n_items, n_members);
+    cr_assert_eq(r.wrong_member, 0);
 }
 
-Test(team, every_member_runs_once_in_a_thread_of_its_own) {
+Test(team, every_item_is_done_once) {
     for (int n = 1; n <= N_MAX; n++) {
         sk_team *team = create(n);
-        roll_call r = {0};
-        for (int run = 1; run <= 100; run++) {
-            sk_team_run(team, answer, &r);
-            for (int i = 0; i < N_MAX; i++) cr_assert_eq(r.seen[i], i < n ? run : 0, "member %d of %d", i, n);
-        }
-        cr_assert(pthread_equal(r.thread[0], pthread_self()), "the caller is member 0");
-        for (int i = 0; i < n; i++) {
-            cr_assert_eq(r.n_members[i], n);
-            for (int j = 0; j < i; j++) cr_assert_not(pthread_equal(r.thread[i], r.thread[j]));
-        }
+        for (int run = 0; run < 300; run++) run_and_check(team, n, run % 3 == 0 ? run : run % 7);
+        run_and_check(team, n, ITEMS_MAX);
         sk_team_destroy(&team);
         cr_assert_null(team);
     }
 }
 
-/* Each member adds to its own cell, then, behind a barrier, sums all cells: a member that runs ahead or lags
- * is seen. */
-typedef struct ledger {
-    sk_team *team;
-    int rounds, cell[N_MAX], wrong[N_MAX];
-} ledger;
-static void keep_ledger(void *arg, int member, int n) {
-    ledger *l = arg;
-    for (int round = 1; round <= l->rounds; round++) {
-        l->cell[member] = round;
-        sk_team_barrier(l->team);
-        int sum = 0;
-        for (int i = 0; i < n; i++) sum += l->cell[i];
-        if (sum != n * round) l->wrong[member]++;
-        sk_team_barrier(l->team);
-    }
+/* Items that run at the same time have different members: each marks its member as busy. */
+typedef struct busy {
+    _Atomic int in[N_MAX], clashes;
+} busy;
+static void be_busy(void *arg, int item, int member) {
+    busy *b = arg;
+    (void)item;
+    if (atomic_fetch_add(&b->in[member], 1) != 0) atomic_fetch_add(&b->clashes, 1);
+    sleep_ms(1);
+    atomic_fetch_sub(&b->in[member], 1);
+}
+Test(team, a_member_does_one_item_at_a_time) {
+    busy b = {{0}, 0};
+    sk_team *team = create(N_MAX);
+    for (int run = 0; run < 5; run++) sk_team_run(team, 12, be_busy, &b);
+    cr_assert_eq(atomic_load(&b.clashes), 0);
+    sk_team_destroy(&team);
 }
 
-Test(team, a_barrier_holds_everyone_back) {
+/* A job sees all that the job before it wrote: cells are summed one job later. */
+typedef struct ledger {
+    int cell[ITEMS_MAX], round, wrong;
+} ledger;
+static void write_cell(void *arg, int item, int member) {
+    ledger *l = arg;
+    (void)member;
+    l->cell[item] = l->round;
+}
+static void sum_cells(void *arg, int item, int member) {
+    ledger *l = arg;
+    (void)item, (void)member;
+    int sum = 0;
+    for (int i = 0; i < 16; i++) sum += l->cell[i];
+    if (item == 0 && sum != 16 * l->round) l->wrong++;
+}
+static void keep_ledger(sk_team *team, ledger *l, int rounds) {
+    for (int i = 0; i < rounds; i++) {
+        l->round++;
+        sk_team_run(team, 16, write_cell, l);
+        sk_team_run(team, 2, sum_cells, l);
+    }
+}
+Test(team, a_job_sees_what_the_one_before_wrote) {
     for (int n = 1; n <= N_MAX; n++) {
-        ledger l = {.team = create(n), .rounds = n > 2 ? 300 : 5000}; /* slow where cores are few */
-        for (int run = 0; run < 3; run++) sk_team_run(l.team, keep_ledger, &l);
-        for (int i = 0; i < n; i++)
-            cr_assert_eq(l.wrong[i], 0, "member %d of %d was wrong %d times", i, n, l.wrong[i]);
-        sk_team_destroy(&l.team);
+        ledger l = {.round = 0};
+        sk_team *team = create(n);
+        keep_ledger(team, &l, 3000);
+        cr_assert_eq(l.wrong, 0);
+        sk_team_destroy(&team);
     }
 }
 
 Test(team, sleeping_members_wake_up) {
     sk_team *team = create(3);
-    roll_call r = {0};
     for (int run = 1; run <= 20; run++) {
         sleep_ms(run % 4); /* the members' patience is well below a millisecond */
-        sk_team_run(team, answer, &r);
-        for (int i = 0; i < 3; i++) cr_assert_eq(r.seen[i], run);
+        run_and_check(team, 3, 9);
     }
     sk_team_destroy(&team);
 }
 
-static void dawdle(void *arg, int member, int n) {
-    ledger *l = arg;
-    (void)n;
-    if (member == 1) sleep_ms(3); /* the others fall asleep in the barrier */
-    l->cell[member]++;
-    sk_team_barrier(l->team);
-    if (member == 0) sleep_ms(3);
+static void dawdle(void *arg, int item, int member) {
+    (void)arg, (void)member;
+    if (item == 1) sleep_ms(3); /* the others, the caller among them, fall asleep meanwhile */
 }
-Test(team, members_that_sleep_in_a_barrier_wake_up) {
-    ledger l = {.team = create(3)};
-    for (int run = 1; run <= 10; run++) {
-        sk_team_run(l.team, dawdle, &l);
-        for (int i = 0; i < 3; i++) cr_assert_eq(l.cell[i], run);
-    }
-    sk_team_destroy(&l.team);
+Test(team, a_caller_that_sleeps_until_the_last_item_wakes_up) {
+    sk_team *team = create(3);
+    for (int run = 0; run < 10; run++) sk_team_run(team, 3, dawdle, NULL);
+    sk_team_destroy(&team);
 }
 
 static pid_t member_tid;
-static void tell_tid(void *arg, int member, int n) {
-    (void)arg, (void)n;
+static void tell_tid(void *arg, int item, int member) {
+    (void)arg, (void)item;
     if (member == 1) member_tid = gettid();
+    sleep_ms(1); /* so that the other member gets an item too */
 }
 /* The state letter of a thread of this process: R runs, S sleeps. */
 static char state_of(pid_t tid) {
@@ -123,7 +137,7 @@ static char state_of(pid_t tid) {
 Test(team, an_idle_member_goes_to_sleep) {
     sk_team *team = create(2);
     char state = 'R';
-    sk_team_run(team, tell_tid, NULL);
+    while (!member_tid) sk_team_run(team, 8, tell_tid, NULL);
     for (int i = 0; i < 1000 && state != 'S'; i++) {
         sleep_ms(5);
         state = state_of(member_tid);
@@ -135,24 +149,28 @@ Test(team, an_idle_member_goes_to_sleep) {
 Test(team, starts_and_ends_many_times) {
     for (int i = 0; i < 200; i++) {
         sk_team *team = create(1 + i % N_MAX);
-        roll_call r = {0};
-        if (i % 3) sk_team_run(team, answer, &r);
+        if (i % 3) run_and_check(team, 1 + i % N_MAX, 5);
         sk_team_destroy(&team);
     }
 }
 
+typedef struct caller {
+    sk_team *team;
+    ledger l;
+} caller;
 static void *run_from_here(void *arg) {
-    ledger *l = arg;
-    for (int run = 0; run < 50; run++) sk_team_run(l->team, keep_ledger, l);
+    caller *c = arg;
+    keep_ledger(c->team, &c->l, 1000);
     return NULL;
 }
-Test(team, runs_of_several_threads_wait_for_each_other) {
-    ledger a = {.team = create(3), .rounds = 20}, b = {.team = a.team, .rounds = 20};
+Test(team, jobs_of_several_threads_wait_for_each_other) {
+    static caller a, b;
     pthread_t other;
+    a.team = b.team = create(3);
     cr_assert_eq(pthread_create(&other, NULL, run_from_here, &a), 0);
     run_from_here(&b);
     pthread_join(other, NULL);
-    for (int i = 0; i < 3; i++) cr_assert(a.wrong[i] == 0 && b.wrong[i] == 0);
+    cr_assert(a.l.wrong == 0 && b.l.wrong == 0 && a.l.round == 1000 && b.l.round == 1000);
     sk_team_destroy(&a.team);
 }
 
