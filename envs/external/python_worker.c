@@ -91,7 +91,7 @@ bool sk_pyworker_is_alive(sk_pyworker *self) { return !reap(self, 0.0); }
 /* It closed its side or ended in the middle of `what`. */
 static sk_status died(sk_pyworker *self, const char *what, sk_error *reterr) {
     if (!reap(self, END_PATIENCE_S)) kill_and_reap(self);
-    return SK_FAIL(reterr, SK_EDEAD, "%s: the Python process %d %s", what, self->pid, self->how);
+    return SK_FAIL(reterr, SK_EDEAD, "the Python process %d %s during %s", self->pid, self->how, what);
 }
 
 /* ---- the start ---- */
@@ -240,14 +240,14 @@ static sk_status wait_for(const conversation *c, short events, sk_error *reterr)
         struct pollfd fds[] = {{.fd = self->control_fd, .events = events}, {.fd = self->pidfd, .events = POLLIN}};
         int rc = poll(fds, 2, left_s > 0 ? (int)ceil(left_s < 1e6 ? left_s * 1e3 : 1e9) : 0);
         if (rc < 0 && errno == EINTR) continue;
-        if (rc < 0) return SK_FAIL(reterr, SK_EIO, "%s: poll: %s", c->what, strerror(errno));
+        if (rc < 0) return SK_FAIL(reterr, SK_EIO, "waiting for the answer to %s: poll: %s", c->what, strerror(errno));
         if (fds[0].revents) return SK_OK; /* its last words come before its death */
         if (fds[1].revents) return died(self, c->what, reterr);
         if (c->end_s > sk_clock_now_s()) continue;
         kill_and_reap(self);
         return SK_FAIL(reterr, SK_ETIMEOUT,
-                       "%s: no answer from the Python process %d within %g s (env.timeout_s); it was killed", c->what,
-                       self->pid, c->timeout_s);
+                       "the Python process %d had no answer to %s within %g s (env.timeout_s) and was killed",
+                       self->pid, c->what, c->timeout_s);
     }
 }
 
@@ -300,7 +300,7 @@ sk_status sk_pyworker_call(sk_pyworker *self, const sk_pyworker_call_params *par
     conversation c = {.worker = self, .what = params->what, .timeout_s = params->timeout_s,
                       .end_s = sk_clock_now_s() + params->timeout_s};
     if (self->pidfd < 0)
-        return SK_FAIL(reterr, SK_EDEAD, "%s: the Python process %d %s", c.what, self->pid, self->how);
+        return SK_FAIL(reterr, SK_EDEAD, "the Python process %d %s before %s", self->pid, self->how, c.what);
     sk_pyworker_request request = params->request;
     reply_head          head;
     request.n_text = params->text ? strlen(params->text) : 0;
@@ -309,8 +309,8 @@ sk_status sk_pyworker_call(sk_pyworker *self, const sk_pyworker_call_params *par
     SK_TRY(receive_all(&c, &head, sizeof head, reterr));
     if (head.status > 1 || head.n_text > TEXT_MAX) {
         kill_and_reap(self);
-        return SK_FAIL(reterr, SK_ECORRUPT, "%s: the Python process sent something that is no reply (%08x %08x)", c.what,
-                       head.status, head.n_text);
+        return SK_FAIL(reterr, SK_ECORRUPT, "the Python process answered %s by something that is no reply (%08x %08x)",
+                       c.what, head.status, head.n_text);
     }
     SK_TRY(reserve_text(self, head.n_text, reterr));
     SK_TRY(receive_all(&c, self->text, head.n_text, reterr));

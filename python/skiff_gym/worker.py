@@ -9,6 +9,7 @@ then n_text bytes of UTF-8. Ops: describe (text: id and keyword arguments), open
 """
 import ast
 import fcntl
+import importlib
 import json
 import math
 import mmap
@@ -49,7 +50,9 @@ def die_with_skiff():
 # ---- exceptions, shortly ----
 def story_of(error):
     """The exception and the last lines of its traceback, innermost first, on one line."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename[:1] != "<" and f.filename != __file__]
+    package = os.path.dirname(gymnasium.__file__) if gymnasium else "<"
+    frames = [f for f in frames if not f.filename.startswith(package)] or frames  # its wrappers only pass things on
     text = "".join(traceback.format_exception_only(type(error), error)).strip()
     for frame in frames[:-4:-1]:
         text += f' | File "{frame.filename}", line {frame.lineno}, in {frame.name}: {frame.line}'
@@ -150,22 +153,21 @@ class ObsColumn:
         self.n_bytes = dtype.itemsize * math.prod(self.shape)
 
     def put(self, env, obs):
-        value = np.asarray(self.leaf.find(obs))
-        if value.shape != self.shape:
-            raise ValueError(f'observation "{self.leaf.name}" has shape {value.shape}, its space says {self.shape}')
+        value = self.leaf.find(obs) if self.leaf.path else obs
+        if np.shape(value) != self.shape: # NumPy would stretch it silently
+            raise ValueError(f'observation "{self.leaf.name}" has shape {np.shape(value)}, its space says {self.shape}')
         self.view[env] = value
 
 
 def build_reader(leaf, ints, floats, slot):
-    """(how many slots the leaf has, a function that makes its action from row i of the shared slots)."""
+    """(how many slots the leaf has, a function that makes its actions from some rows of the shared slots)."""
     spaces, space = gymnasium.spaces, leaf.space
     dtype, shape = space.dtype, space.shape
     if isinstance(space, spaces.Discrete):
-        scalar = np.dtype(dtype).type
-        return 1, lambda i: scalar(ints[i, slot])
+        return 1, lambda rows: ints[rows, slot].astype(dtype)
     n = math.prod(shape)
     slots = ints if isinstance(space, (spaces.MultiDiscrete, spaces.MultiBinary)) else floats
-    return n, lambda i: slots[i, slot:slot + n].astype(dtype).reshape(shape)
+    return n, lambda rows: slots[rows, slot:slot + n].astype(dtype).reshape((-1,) + shape)
 
 
 def assemble(space, values, path=()):
@@ -198,13 +200,15 @@ class Worker:
         order = json.loads(request)
         self.kwargs = {name: keyword(text) for name, text in order["kwargs"].items()}
         limit = self.kwargs.pop("max_episode_steps", None)
+        module, _, self.id = order["id"].rpartition(":")
+        if module:
+            importlib.import_module(module)  # it registers its environments
         try:
-            self.spec = gymnasium.spec(order["id"])
+            spec = gymnasium.spec(self.id)
         except gymnasium.error.Error as error:
-            raise Refused(f'Gymnasium {gymnasium.__version__} has no environment "{order["id"]}": {error}') from None
+            raise Refused(f'Gymnasium {gymnasium.__version__} has no environment "{self.id}": {error}') from None
         if limit is None:
-            limit = self.spec.max_episode_steps
-        self.id = order["id"]
+            limit = spec.max_episode_steps
         env = self.make()
         self.obs_leaves = leaves_of(env.observation_space, "obs")
         self.action_space = env.action_space
@@ -261,10 +265,13 @@ class Worker:
         assert offset == at["row_bytes"] and slot == at["slots"], "the two sides count observations or actions differently"
         return ""
 
-    def action(self, i):
-        if len(self.readers) == 1 and not self.readers[0][0]:
-            return self.readers[0][1](i)
-        return assemble(self.action_space, {path: read(i) for path, read in self.readers})
+    def actions(self, rows):
+        """One action for each environment of a slice, in arrays of their own that an environment may keep."""
+        columns = [(path, read(rows)) for path, read in self.readers]
+        if len(columns) == 1 and not columns[0][0]:
+            return columns[0][1]
+        return [assemble(self.action_space, {path: column[i] for path, column in columns})
+                for i in range(rows.stop - rows.start)]
 
     def put(self, i, obs, info):
         for column in self.columns:
@@ -281,10 +288,11 @@ class Worker:
     def step(self, first, count):
         """All environments of the range; one that raises is marked as failed and does not disturb the others."""
         text, n_failed = "", 0
-        self.failed[first:first + count] = 0
-        for i in range(first, first + count):
+        rows = slice(first, first + count)
+        self.failed[rows] = 0
+        for i, action in enumerate(self.actions(rows), first):
             try:
-                obs, self.reward[i], self.terminated[i], self.truncated[i], info = self.envs[i].step(self.action(i))
+                obs, self.reward[i], self.terminated[i], self.truncated[i], info = self.envs[i].step(action)
                 self.put(i, obs, info)
             except (Exception, SystemExit) as error:
                 self.failed[i] = 1
