@@ -132,7 +132,7 @@ static sk_status plugin_choose(const sk_env_api *const *apis, int n, const char 
 static sk_status find_plugin(sk_env *self, const char *path, const char *name, sk_error *reterr) {
     const sk_env_api *apis[PLUGIN_ENVS_MAX];
     sk_env_plugin_fn  fn;
-    int               n;
+    int               n = 0;
     SK_TRY(plugin_open(path, &self->plugin, &fn, reterr));
     SK_TRY(plugin_list(fn, path, apis, &n, reterr));
     return plugin_choose(apis, n, name, path, &self->api, reterr);

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CAPTURE_MAX = 1 << 18 };
+enum { CAPTURE_MAX = 1 << 18, CAPTURE_BLANK = 1 };
 
 typedef struct captured {
     int  code;
@@ -20,7 +20,8 @@ static inline void capture_read(FILE *file, char *text, size_t size) {
     fclose(file);
 }
 
-/* capture(sk_cmd_envs, "envs CartPole-v1"): words are split at blanks. Result is overwritten by the next call. */
+/* capture(sk_cmd_envs, "envs CartPole-v1"): words are split at blanks; CAPTURE_BLANK stands for a blank inside a word.
+ * Result is overwritten by the next call. */
 static inline captured *capture(int (*command)(int, char **), const char *line) {
     static captured result;
     static char     words[8192];
@@ -30,6 +31,8 @@ static inline captured *capture(int (*command)(int, char **), const char *line) 
     for (char *save, *word = strtok_r(words, " ", &save); word; word = strtok_r(NULL, " ", &save))
         argv[argc++] = word;
     argv[argc] = NULL;
+    for (int i = 0; i < argc; i++)
+        for (char *c = argv[i]; (c = strchr(c, CAPTURE_BLANK)); c++) *c = ' ';
     FILE *out = tmpfile(), *err = tmpfile();
     cr_assert(out && err);
     fflush(NULL);

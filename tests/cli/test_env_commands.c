@@ -8,6 +8,7 @@
 static const char *with(const char *format, const char *plugin) {
     static char line[8192], path[4096];
     snprintf(path, sizeof path, "%s/%s.so", getenv("SKIFF_BUILD_DIR"), plugin);
+    for (char *c = path; (c = strchr(c, ' ')); c++) *c = CAPTURE_BLANK;
     snprintf(line, sizeof line, format, path);
     return line;
 }
