@@ -9,6 +9,7 @@ int sk_cmd_rollout(int argc, char **argv);   /* skiff rollout ENV (--actions FIL
 int sk_cmd_check_env(int argc, char **argv); /* skiff check-env NAME|PLUGIN.so[:NAME]        */
 int sk_cmd_train(int argc, char **argv);     /* skiff train FILE.yaml [key=value ...]        */
 int sk_cmd_eval(int argc, char **argv);      /* skiff eval CHECKPOINT                        */
+int sk_cmd_export(int argc, char **argv);    /* skiff export POLICY --c NAME                 */
 int sk_cmd_config(int argc, char **argv);    /* skiff config FILE.yaml | --reference         */
 int sk_cmd_version(int argc, char **argv);   /* skiff version                                */
 int sk_cmd_bench(int argc, char **argv);     /* skiff bench NAME                             */

@@ -45,6 +45,11 @@ balances() {
     grep -q 'balanced for 500 of 500 steps' out
 }
 check "the_example_acts" balances
+exports() {
+    "$bin/skiff" export "$scratch/run" --c pilot --out "$scratch" >out 2>err && grep -q 'pilot\.h$' out &&
+        quietly "${CC:-cc}" -std=c99 -Wall -Wextra -Wpedantic -Werror -c pilot.c
+}
+check "the_program_exports" exports
 says_why() {
     LD_LIBRARY_PATH=$lib ./act "$scratch/nowhere" >out 2>err
     [ $? = 1 ] && grep -q nowhere err
