@@ -24,7 +24,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WORK = os.path.join(ROOT, "build-test")
 
 Build = collections.namedtuple("Build", "name compiler options suites")  # suites: None = all, [] = compile only
-NO_LEARNING = ["unit", "parity", "grad", "golden", "fault", "cli"]
+NO_LEARNING = ["unit", "parity", "grad", "golden", "fault", "cli", "python"]
 BUILDS = [
     Build("plain", None, ["-Dwerror=true", "-Dtests=enabled"], None),
     Build("asan", None, ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1", "-Ddebug=true",
