@@ -180,6 +180,9 @@ static int show_all(style how) {
     if (how == STYLE_ROW) print_head();
     for (int i = 0; i < sk_env_builtin_count() && code == 0; i++)
         code = show(sk_env_builtin_at(i)->name, 0, NULL, how);
+    for (int i = 0; i < sk_env_family_count() && how == STYLE_ROW && code == 0; i++)
+        printf("%s:NAME: every environment of an installed %s, in a Python process (docs/python.md)\n",
+               sk_env_family_at(i)->name, sk_env_family_at(i)->name);
     return code;
 }
 
@@ -205,7 +208,7 @@ static int show_plugin(const char *path, int n_pairs, const char *const *pairs, 
 int sk_cmd_envs(int argc, char **argv) {
     bool   json = false;
     sk_arg args[] = {{"--json", SK_ARG_FLAG, &json, 0, 0, "one JSON object per environment"}};
-    sk_args parsed = {.usage = "skiff envs [NAME|PLUGIN.so[:NAME] [CONFIG=VALUE ...]] [--json]", .args = args,
+    sk_args parsed = {.usage = "skiff envs [NAME|gymnasium:NAME|PLUGIN.so[:NAME] [CONFIG=VALUE ...]] [--json]", .args = args,
                       .n_args = SK_COUNT(args), .n_max = SK_POSITIONAL_MAX};
     int code = sk_args_parse(&parsed, argc, argv);
     if (code != SK_ARGS_GO) return code;

@@ -136,13 +136,8 @@ static sk_pyworker *take_spare(const description *about) {
 
 /* The spare process may close its environment in order when the program ends. */
 __attribute__((destructor)) static void stop_spare(void) {
-    if (pthread_mutex_trylock(&lock) != 0) return;
+    if (pthread_mutex_trylock(&lock) != 0) return; /* a thread is still at work: the kernel ends the process */
     sk_pyworker_destroy(&spare);
-    while (descriptions) {
-        description *next = descriptions->next;
-        description_destroy(descriptions);
-        descriptions = next;
-    }
     pthread_mutex_unlock(&lock);
 }
 
