@@ -154,6 +154,10 @@ static void on_progress(void *user, const sk_train_progress *progress) {
     tell(self, status, &err);
     if (status == SK_OK) {
         tell(self, sk_run_dir_report(self->dir, progress->metrics, line, &err), &err);
+        if (progress->config->logging.csv)
+            tell(self, sk_run_dir_report_csv(self->dir, progress->metrics, &err), &err);
+        if (progress->config->logging.tensorboard)
+            tell(self, sk_run_dir_report_events(self->dir, progress->metrics, &err), &err);
         sk_console_json(self->console, "report", line);
     }
     free(line);

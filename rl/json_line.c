@@ -97,9 +97,13 @@ void sk_json_line_text(sk_json_line *self, const char *name, const char *text) {
 
 /* 15 digits are enough for what a person wrote, 17 for every double. The program's locale may have given it
  * another point than JSON's. */
-static int print_number(char text[40], double number) {
-    int size = snprintf(text, 40, "%.15g", number);
-    if (strtod(text, NULL) != number) size = snprintf(text, 40, "%.17g", number);
+int sk_json_number_text(double number, char ret_text[SK_JSON_NUMBER_TEXT]) {
+    char *text = ret_text;
+    SK_ASSERT(isfinite(number));
+    if (fabs(number) < 0x1p53 && number == (double)(int64_t)number)
+        return snprintf(text, SK_JSON_NUMBER_TEXT, "%" PRId64, (int64_t)number);
+    int size = snprintf(text, SK_JSON_NUMBER_TEXT, "%.15g", number);
+    if (strtod(text, NULL) != number) size = snprintf(text, SK_JSON_NUMBER_TEXT, "%.17g", number);
     int kept = 0;
     for (int i = 0; i < size; i++) {
         if (strchr("0123456789+-e", text[i]))
@@ -107,18 +111,15 @@ static int print_number(char text[40], double number) {
         else if (kept > 0 && text[kept - 1] != '.')
             text[kept++] = '.';
     }
+    text[kept] = '\0';
     return kept;
 }
 
 void sk_json_line_number(sk_json_line *self, const char *name, double number) {
-    char text[40];
-    if (isfinite(number) && fabs(number) < 0x1p53 && number == (double)(int64_t)number) {
-        sk_json_line_integer(self, name, (int64_t)number);
-        return;
-    }
+    char text[SK_JSON_NUMBER_TEXT];
     append_name(self, name);
     if (isfinite(number))
-        append(self, text, (size_t)print_number(text, number));
+        append(self, text, (size_t)sk_json_number_text(number, text));
     else
         append(self, "null", 4);
 }

@@ -22,12 +22,17 @@ typedef struct sk_json_line {
     bool broken;   /* out of memory                                */
 } sk_json_line;
 
+/* A finite number as text that reads back as the same double, whole numbers below 2^53 without a fraction. Its
+ * length. */
+enum { SK_JSON_NUMBER_TEXT = 40 };
+int sk_json_number_text(double number, char ret_text[SK_JSON_NUMBER_TEXT]);
+
 void sk_json_line_init(sk_json_line *self);
 void sk_json_line_deinit(sk_json_line *self);
 
 /* `name` NULL: an element of an array. Bytes that are not UTF-8 become U+FFFD. A NULL text is null. */
 void sk_json_line_text(sk_json_line *self, const char *name, const char *text);
-/* So that it reads back as the same double; whole numbers below 2^53 without a fraction; not finite: null. */
+/* As above; not finite: null. */
 void sk_json_line_number(sk_json_line *self, const char *name, double number);
 void sk_json_line_integer(sk_json_line *self, const char *name, int64_t integer);
 void sk_json_line_bool(sk_json_line *self, const char *name, bool value);

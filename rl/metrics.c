@@ -2,6 +2,7 @@
 #include "rl/json_line.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define KIND_GOAL   SK_METRIC_KIND_GOAL
@@ -53,6 +54,27 @@ sk_status sk_metrics_json(const sk_metrics *self, char **ret_line, sk_error *ret
     for (int i = 0; i < SK_METRIC_COUNT; i++)
         if (self->present[i]) sk_json_line_number(&line, names[i], self->value[i]);
     return sk_json_line_finish(&line, ret_line, reterr);
+}
+
+/* `values` NULL: the names. */
+static sk_status csv_line(const sk_metrics *values, char **ret_line, sk_error *reterr) {
+    enum { CELL = SK_JSON_NUMBER_TEXT + 64 }; /* a number, or a name */
+    char *line = malloc((size_t)SK_METRIC_COUNT * CELL), *end = line;
+    if (!line) return SK_FAIL(reterr, SK_ENOMEM, "out of memory for a line of CSV");
+    for (int i = 0; i < SK_METRIC_COUNT; i++) {
+        if (!values) end = stpncpy(end, names[i], CELL - 1);
+        else if (values->present[i]) end += sk_json_number_text(values->value[i], end);
+        *end++ = i + 1 < SK_METRIC_COUNT ? ',' : '\n';
+    }
+    *end = '\0';
+    *ret_line = line;
+    return SK_OK;
+}
+
+sk_status sk_metrics_csv_names(char **ret_line, sk_error *reterr) { return csv_line(NULL, ret_line, reterr); }
+
+sk_status sk_metrics_csv(const sk_metrics *self, char **ret_line, sk_error *reterr) {
+    return csv_line(self, ret_line, reterr);
 }
 
 void sk_episode_window_push(sk_episode_window *self, double ret, double length) {

@@ -95,6 +95,11 @@ double sk_metrics_get(const sk_metrics *self, sk_metric metric, double fallback)
  * frees *ret_line. SK_ENOMEM. */
 SK_NODISCARD sk_status sk_metrics_json(const sk_metrics *self, char **ret_line, sk_error *reterr);
 
+/* A line of CSV with a newline: all names, or a cell for each of them, empty if absent. Caller frees *ret_line.
+ * SK_ENOMEM. */
+SK_NODISCARD sk_status sk_metrics_csv_names(char **ret_line, sk_error *reterr);
+SK_NODISCARD sk_status sk_metrics_csv(const sk_metrics *self, char **ret_line, sk_error *reterr);
+
 /* The last 100 episodes, in the order (step, environment) whatever the number of runners. Plain data, part of
  * checkpoints. */
 enum { SK_EPISODE_WINDOW = 100 };

@@ -1,12 +1,14 @@
 #include "rl/run_dir.h"
 #include "core/base/pack.h"
 #include "rl/json_line.h"
+#include "rl/tensorboard.h"
 #include "rl/version.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,20 +19,27 @@
 #include <time.h>
 #include <unistd.h>
 
+/* What becomes of a line when the report of iteration `limit` comes; UNKNOWN: what becomes of the next one. */
+typedef enum judgement { LINE_GOOD, LINE_CUT, LINE_UNKNOWN } judgement;
+
 /* A file that grows line by line. */
 typedef struct growing {
     char *path;
     int fd;
     bool told; /* a failure was returned already */
+    /* if its lines are reports */
+    judgement (*judge)(const char *line, size_t size, double limit);
+    bool resumed;          /* the next report follows an earlier part */
+    double last_iteration; /* of the last report here; 0 = none       */
+    off_t last_start;      /* where its line begins                   */
 } growing;
 
 struct sk_run_dir {
     char *path;
-    growing metrics, log;
-    bool resumed;          /* the next report follows an earlier part */
-    double last_iteration; /* of the last report here; 0 = none       */
-    off_t last_start;      /* where its line begins                   */
-    bool begun;
+    growing metrics, csv, log;
+    sk_tensorboard *board;       /* NULL before its first report */
+    bool board_told, board_lost; /* a failure was returned; there is no file to write to */
+    bool resumed, begun;
     atomic_int n_failed;
 };
 
@@ -149,13 +158,13 @@ static sk_status append(sk_run_dir *self, growing *file, const char *text, sk_er
     return SK_OK;
 }
 
-/* Cut metrics.jsonl where `is_wanted` says no for the first time; a torn last line goes in any case. */
-static sk_status cut_metrics(sk_run_dir *self, bool (*is_wanted)(const json_t *line, double limit),
-                             double limit, sk_error *reterr) {
-    int copy = fcntl(self->metrics.fd, F_DUPFD_CLOEXEC, 0);
+/* Cut a file before the first line about iteration `limit` or later; a torn last line goes in any case, and what cannot
+ * be read stands or falls with what follows. */
+static sk_status cut_lines(growing *file, double limit, sk_error *reterr) {
+    int copy = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
     FILE *in = copy >= 0 ? fdopen(copy, "r") : NULL;
     if (!in || fseeko(in, 0, SEEK_SET) != 0) {
-        sk_status status = SK_FAIL(reterr, SK_EIO, "cannot read %s: %s", self->metrics.path, strerror(errno));
+        sk_status status = SK_FAIL(reterr, SK_EIO, "cannot read %s: %s", file->path, strerror(errno));
         if (in)
             fclose(in);
         else if (copy >= 0)
@@ -166,30 +175,50 @@ static sk_status cut_metrics(sk_run_dir *self, bool (*is_wanted)(const json_t *l
     size_t cap = 0;
     off_t at = 0, good = 0; /* end of the last wanted line */
     ssize_t size;
-    bool wanted = true;
-    while (wanted && (size = getline(&text, &cap, in)) > 0) {
-        json_t *line = text[size - 1] == '\n' ? json_loadb(text, (size_t)size, 0, NULL) : NULL;
+    judgement line = LINE_GOOD;
+    while (line != LINE_CUT && (size = getline(&text, &cap, in)) > 0) {
+        line = text[size - 1] == '\n' ? file->judge(text, (size_t)size, limit) : LINE_UNKNOWN;
         at += size;
-        wanted = !line || is_wanted(line, limit); /* what is no JSON stands or falls with what follows */
-        if (wanted && line) good = at;
-        json_decref(line);
+        if (line == LINE_GOOD) good = at;
     }
     int failed = ferror(in) ? EIO : 0;
     free(text);
     fclose(in);
-    if (!failed && ftruncate(self->metrics.fd, good) != 0) failed = errno;
-    if (failed) return SK_FAIL(reterr, SK_EIO, "cannot cut %s: %s", self->metrics.path, strerror(failed));
+    if (!failed && ftruncate(file->fd, good) != 0) failed = errno;
+    if (failed) return SK_FAIL(reterr, SK_EIO, "cannot cut %s: %s", file->path, strerror(failed));
     return SK_OK;
 }
 
-static bool is_before(const json_t *line, double iteration) {
+static judgement judge_json(const char *text, size_t size, double limit) {
+    json_t *line = json_loadb(text, size, 0, NULL);
     const json_t *value = json_object_get(line, sk_metric_info_get(SK_METRIC_TRAINING_ITERATION)->name);
-    return !json_is_number(value) || json_number_value(value) < iteration;
+    judgement result = json_is_number(value) && json_number_value(value) >= limit ? LINE_CUT : LINE_GOOD;
+    if (!json_is_object(line)) result = LINE_UNKNOWN;
+    json_decref(line);
+    return result;
 }
 
-static bool is_object(const json_t *line, double unused) {
-    (void)unused;
-    return json_is_object(line);
+/* The iteration is the first column; a line that does not begin with a number is the head. */
+static judgement judge_csv(const char *text, size_t size, double limit) {
+    (void)size;
+    char *end;
+    double iteration = strtod(text, &end);
+    return end != text && iteration >= limit ? LINE_CUT : LINE_GOOD;
+}
+
+/* Make room for the line of an iteration: what stands there about it or later ones goes. */
+static sk_status cut_for(sk_run_dir *self, growing *file, const sk_metrics *metrics, sk_error *reterr) {
+    double iteration = sk_metrics_get(metrics, SK_METRIC_TRAINING_ITERATION, 0);
+    if (file->resumed) {
+        file->resumed = false;
+        SK_TRY(cut_lines(file, iteration, reterr));
+    } else if (iteration > 0 && iteration == file->last_iteration &&
+               ftruncate(file->fd, file->last_start) != 0) {
+        return tell_failure(self, file, errno, reterr);
+    }
+    file->last_iteration = iteration;
+    file->last_start = lseek(file->fd, 0, SEEK_END);
+    return SK_OK;
 }
 
 /* ---- public ---- */
@@ -212,8 +241,8 @@ static sk_status enter(sk_run_dir *self, const sk_run_dir_params *params, sk_err
     if (flock(self->metrics.fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         return SK_FAIL(reterr, SK_EINVAL, "another process is writing the run folder %s", self->path);
     if (!params->resume) SK_TRY(check_unused(self, reterr));
-    if (params->resume) SK_TRY(cut_metrics(self, is_object, 0, reterr));
-    self->resumed = params->resume;
+    if (params->resume) SK_TRY(cut_lines(&self->metrics, INFINITY, reterr));
+    self->resumed = self->metrics.resumed = params->resume;
     return open_growing(self, &self->log, "log.txt", reterr);
 }
 
@@ -221,7 +250,9 @@ sk_status sk_run_dir_create(const sk_run_dir_params *params, sk_run_dir **ret_di
     SK_ASSERT(params && ret_dir && (params->path || params->stem));
     SK_AUTO(sk_run_dir) self = calloc(1, sizeof *self);
     if (!self) return NO_MEMORY(reterr);
-    self->metrics.fd = self->log.fd = -1;
+    self->metrics.fd = self->csv.fd = self->log.fd = -1;
+    self->metrics.judge = judge_json;
+    self->csv.judge = judge_csv;
     SK_TRY(enter(self, params, reterr));
     *ret_dir = self;
     self = NULL;
@@ -231,10 +262,12 @@ sk_status sk_run_dir_create(const sk_run_dir_params *params, sk_run_dir **ret_di
 void sk_run_dir_destroy(sk_run_dir **self_p) {
     if (!self_p || !*self_p) return;
     sk_run_dir *self = *self_p;
-    if (self->metrics.fd >= 0) close(self->metrics.fd);
-    if (self->log.fd >= 0) close(self->log.fd);
-    free(self->metrics.path);
-    free(self->log.path);
+    sk_tensorboard_destroy(&self->board);
+    growing *files[] = {&self->metrics, &self->csv, &self->log};
+    for (int i = 0; i < SK_COUNT(files); i++) {
+        if (files[i]->fd >= 0) close(files[i]->fd);
+        free(files[i]->path);
+    }
     free(self->path);
     free(self);
     *self_p = NULL;
@@ -269,27 +302,74 @@ sk_status sk_run_dir_begin(sk_run_dir *self, const char *config_text, sk_error *
     return write_small(self, "config.yaml", config_text, reterr);
 }
 
-/* Make room for the line of an iteration: what stands there about it or later ones goes. */
-static sk_status cut_for(sk_run_dir *self, double iteration, sk_error *reterr) {
-    if (self->resumed) {
-        self->resumed = false;
-        SK_TRY(cut_metrics(self, is_before, iteration, reterr));
-    } else if (iteration > 0 && iteration == self->last_iteration &&
-               ftruncate(self->metrics.fd, self->last_start) != 0) {
-        return tell_failure(self, &self->metrics, errno, reterr);
-    }
-    self->last_iteration = iteration;
-    self->last_start = lseek(self->metrics.fd, 0, SEEK_END);
-    return SK_OK;
-}
-
 sk_status sk_run_dir_report(sk_run_dir *self, const sk_metrics *metrics, const char *line, sk_error *reterr) {
-    SK_TRY(cut_for(self, sk_metrics_get(metrics, SK_METRIC_TRAINING_ITERATION, 0), reterr));
+    SK_TRY(cut_for(self, &self->metrics, metrics, reterr));
     char *text = print_new("%s\n", line);
     if (!text) return NO_MEMORY(reterr);
     sk_status status = append(self, &self->metrics, text, reterr);
     free(text);
     return status;
+}
+
+/* progress.csv with its head; a file that is there already must have the same columns. */
+static sk_status open_csv(sk_run_dir *self, const sk_metrics *metrics, sk_error *reterr) {
+    growing *file = &self->csv;
+    char *wanted = NULL, *got = NULL;
+    struct stat st;
+    SK_TRY(open_growing(self, file, "progress.csv", reterr));
+    file->resumed = fstat(file->fd, &st) == 0 && st.st_size > 0;
+    SK_TRY(cut_for(self, file, metrics, reterr));
+    SK_TRY(sk_metrics_csv_names(&wanted, reterr));
+    size_t size = strlen(wanted);
+    sk_status status = SK_OK;
+    if (fstat(file->fd, &st) != 0 || st.st_size == 0) status = append(self, file, wanted, reterr);
+    else if (!(got = malloc(size))) status = NO_MEMORY(reterr);
+    else if (pread(file->fd, got, size, 0) != (ssize_t)size || memcmp(got, wanted, size) != 0)
+        status = SK_FAIL(reterr, SK_EVERSION, "cannot go on with %s, its columns are not those of this version; move "
+                         "it away for a new one", file->path);
+    free(wanted);
+    free(got);
+    file->last_start = lseek(file->fd, 0, SEEK_END);
+    return status;
+}
+
+sk_status sk_run_dir_report_csv(sk_run_dir *self, const sk_metrics *metrics, sk_error *reterr) {
+    char *text = NULL;
+    sk_status status = SK_OK;
+    if (self->csv.path && self->csv.fd < 0) return SK_OK; /* it could not be opened, as was told */
+    if (self->csv.path) SK_TRY(cut_for(self, &self->csv, metrics, reterr));
+    else if ((status = open_csv(self, metrics, reterr)) != SK_OK) {
+        if (!self->csv.told) atomic_fetch_add(&self->n_failed, 1);
+        self->csv.told = true;
+        if (self->csv.fd >= 0) close(self->csv.fd);
+        self->csv.fd = -1;
+    }
+    SK_TRY(status);
+    SK_TRY(sk_metrics_csv(metrics, &text, reterr));
+    status = append(self, &self->csv, text, reterr);
+    free(text);
+    return status;
+}
+
+/* A failure of the event file is returned once. */
+static sk_status tell_board(sk_run_dir *self, sk_status status) {
+    if (status == SK_OK || self->board_told) return SK_OK;
+    self->board_told = true;
+    atomic_fetch_add(&self->n_failed, 1);
+    return status;
+}
+
+sk_status sk_run_dir_report_events(sk_run_dir *self, const sk_metrics *metrics, sk_error *reterr) {
+    int64_t step = (int64_t)sk_metrics_get(metrics, SK_METRIC_ENV_STEPS, 0);
+    sk_status status = SK_OK;
+    if (self->board_lost) return SK_OK;
+    if (!self->board) {
+        status = sk_tensorboard_create(self->path, &self->board, reterr);
+        self->board_lost = status != SK_OK;
+        if (status == SK_OK && self->resumed) status = sk_tensorboard_restart(self->board, step, reterr);
+    }
+    if (status == SK_OK) status = sk_tensorboard_add(self->board, metrics, step, reterr);
+    return tell_board(self, status);
 }
 
 sk_status sk_run_dir_log(sk_run_dir *self, sk_log_level level, const char *line, sk_error *reterr) {
@@ -308,8 +388,11 @@ sk_status sk_run_dir_log(sk_run_dir *self, sk_log_level level, const char *line,
 sk_status sk_run_dir_finish(sk_run_dir *self, const char *result_text, sk_error *reterr) {
     char *text = print_new("%s\n", result_text);
     if (!text) return NO_MEMORY(reterr);
+    sk_error lost = {0};
+    sk_status flushed = self->board ? tell_board(self, sk_tensorboard_flush(self->board, &lost)) : SK_OK;
     sk_status status = write_small(self, "result.json", text, reterr);
     free(text);
+    if (status == SK_OK && flushed != SK_OK) status = SK_FAIL(reterr, flushed, "%s", lost.msg);
     return status;
 }
 

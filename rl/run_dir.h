@@ -2,6 +2,8 @@
  *
  *   config.yaml      the resolved config, so that the folder alone can be resumed and evaluated
  *   metrics.jsonl    one JSON object per training iteration, in their order
+ *   events.out.*     the same for TensorBoard (rl/tensorboard.h); every part of a run adds a file
+ *   progress.csv     the same as a table
  *   log.txt          what was said, with the time
  *   result.json      written when the run has ended; one JSON object
  *   checkpoints/     rl/checkpoint.h
@@ -16,6 +18,7 @@
 #include "core/base/status.h"
 #include "rl/metrics.h"
 #include "rl/train.h"
+#include <stdbool.h>
 
 typedef struct sk_run_dir sk_run_dir;
 
@@ -39,10 +42,16 @@ SK_NODISCARD sk_status sk_run_dir_begin(sk_run_dir *self, const char *config_tex
  * checkpoint: the lines of this and later iterations. SK_EIO, once. */
 SK_NODISCARD sk_status sk_run_dir_report(sk_run_dir *self, const sk_metrics *metrics, const char *line,
                                          sk_error *reterr);
+/* The same report to progress.csv, made by the first one; resumed and replaced in the same way. SK_EIO, once;
+ * SK_EVERSION, once: the file has other columns. */
+SK_NODISCARD sk_status sk_run_dir_report_csv(sk_run_dir *self, const sk_metrics *metrics, sk_error *reterr);
+/* The same report to TensorBoard's event file, made by the first one. What was not yet written (about a second's
+ * reports) is written by finish and destroy. SK_EIO, once. */
+SK_NODISCARD sk_status sk_run_dir_report_events(sk_run_dir *self, const sk_metrics *metrics, sk_error *reterr);
 /* Append a line to log.txt, with the time. SK_EIO, once. */
 SK_NODISCARD sk_status sk_run_dir_log(sk_run_dir *self, sk_log_level level, const char *line,
                                       sk_error *reterr);
-/* Write result.json. SK_EIO. */
+/* Write what is left of the events and result.json. SK_EIO. */
 SK_NODISCARD sk_status sk_run_dir_finish(sk_run_dir *self, const char *result_text, sk_error *reterr);
 /* Files that could not be written as they should. */
 int sk_run_dir_n_failed(const sk_run_dir *self);

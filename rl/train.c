@@ -217,7 +217,8 @@ static double resident_mb(void) {
 }
 
 static void report(trainer *t, int is_last) {
-    sk_train_progress progress = {.metrics = &t->metrics, .is_last = is_last, .evaluated = t->evaluated};
+    sk_train_progress progress = {.metrics = &t->metrics, .is_last = is_last, .evaluated = t->evaluated,
+                                  .config = config_of(t)};
     sk_metrics_set(&t->metrics, SK_METRIC_TIME_TOTAL, t->former_s + sk_clock_now_s() - t->start_s);
     if (!t->p->on_progress) return;
     sk_metrics_set(&t->metrics, SK_METRIC_RSS, resident_mb());

@@ -17,6 +17,7 @@ typedef struct sk_train_progress {
     double            eta_s;      /* time to the end of that budget; < 0 = unknown                    */
     int               is_last;    /* the final report                                                 */
     int               evaluated;  /* an evaluation is new in this report                              */
+    const sk_train_config *config; /* borrowed for the call                                            */
 } sk_train_progress;
 
 typedef struct sk_train_params {

@@ -86,6 +86,11 @@ const sk_key sk_train_config_keys[] = {
     {"checkpoint.keep", SK_KEY_INT, AT(checkpoint.keep), "3", 1, 1e6, .unit = "checkpoints",
      .help = "How many of the newest are kept; the best policy is kept beside them."},
 
+    {"logging.tensorboard", SK_KEY_BOOL, AT(logging.tensorboard), "true",
+     .help = "Write TensorBoard event files into the run folder (`tensorboard --logdir runs`)."},
+    {"logging.csv", SK_KEY_BOOL, AT(logging.csv), "false",
+     .help = "Write progress.csv into the run folder: one line per iteration, one column per metric."},
+
     {"stop", SK_KEY_NUMBERS, AT(stop), "{}",
      .help = "Metric name -> value (docs/metrics.md); the first one reached ends the run. A budget only "
              "grows and simply ends it; every other metric is a goal, and a run that ends without it exits "

@@ -55,6 +55,10 @@ typedef struct sk_train_config {
         int64_t keep;           /* newest checkpoints kept (the best policy is kept beside them)     */
     } checkpoint;
 
+    struct {
+        bool tensorboard, csv; /* files of the run folder besides metrics.jsonl (rl/run_dir.h)       */
+    } logging;
+
     sk_pairs stop; /* SK_KEY_NUMBERS: metric name -> value; first one met ends the run               */
 } sk_train_config;
 

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,6 +228,118 @@ Test(run_dir, an_old_result_goes_when_the_run_goes_on) {
     sk_run_dir_destroy(&dir);
 }
 
+/* ---- progress.csv and events ---- */
+
+static sk_status report_csv(sk_run_dir *dir, int iteration, double loss, sk_error *reterr) {
+    sk_metrics m = {0};
+    sk_metrics_set(&m, SK_METRIC_TRAINING_ITERATION, iteration);
+    sk_metrics_set(&m, SK_METRIC_TOTAL_LOSS, loss);
+    return sk_run_dir_report_csv(dir, &m, reterr);
+}
+
+/* The iterations and losses of progress.csv, as "1:0.5 2:-3 "; its head must be all names. */
+static const char *csv_content(void) {
+    static char content[1024];
+    char *line = read_file("progress.csv"), *next, head[4096] = "";
+    for (int i = 0; i < SK_METRIC_COUNT; i++) {
+        if (i) strcat(head, ",");
+        strcat(head, sk_metric_names()[i]);
+    }
+    content[0] = '\0';
+    for (int n = 0; *line; line = next + 1, n++) {
+        next = strchr(line, '\n');
+        cr_assert_not_null(next, "a torn line: %s", line);
+        *next = '\0';
+        if (n == 0) {
+            cr_assert_str_eq(line, head);
+            continue;
+        }
+        int column = 0;
+        for (char *cell = line, *end; cell; cell = end ? end + 1 : NULL, column++) {
+            if ((end = strchr(cell, ','))) *end = '\0';
+            if (column == SK_METRIC_TRAINING_ITERATION) strcat(strcat(content, cell), ":");
+            else if (column == SK_METRIC_TOTAL_LOSS) strcat(strcat(content, cell), " ");
+            else cr_assert_str_empty(cell);
+        }
+        cr_assert_eq(column, SK_METRIC_COUNT);
+    }
+    return content;
+}
+
+Test(run_dir, writes_a_table_if_asked_to) {
+    sk_run_dir *dir = enter(0);
+    cr_assert_neq(access(in_dir("progress.csv"), F_OK), 0);
+    cr_assert_eq(report_csv(dir, 1, 0.1, NULL), SK_OK);
+    cr_assert_eq(report_csv(dir, 2, NAN, NULL), SK_OK);
+    cr_assert_eq(report_csv(dir, 3, 1e-30, NULL), SK_OK);
+    cr_assert_eq(report_csv(dir, 3, -4, NULL), SK_OK); /* the last report of an iteration counts */
+    cr_assert_str_eq(csv_content(), "1:0.1 2: 3:-4 ");
+    sk_run_dir_destroy(&dir);
+}
+
+Test(run_dir, cuts_the_table_where_it_goes_on) {
+    sk_run_dir *dir = enter(0);
+    for (int i = 1; i <= 5; i++) cr_assert_eq(report_csv(dir, i, i, NULL), SK_OK);
+    sk_run_dir_destroy(&dir);
+    FILE *file = fopen(in_dir("progress.csv"), "a");
+    fputs("6,99", file);
+    fclose(file);
+    dir = enter(1);
+    cr_assert_eq(report_csv(dir, 3, -3, NULL), SK_OK);
+    cr_assert_eq(report_csv(dir, 4, -4, NULL), SK_OK);
+    cr_assert_str_eq(csv_content(), "1:1 2:2 3:-3 4:-4 ");
+    sk_run_dir_destroy(&dir);
+}
+
+Test(run_dir, a_table_with_other_columns_is_left_alone) {
+    sk_error err = {0};
+    sk_run_dir *dir = enter(0);
+    sk_run_dir_destroy(&dir);
+    write_file("progress.csv", "training_iteration,luck\n1,7\n");
+    dir = enter(1);
+    cr_assert_eq(report_csv(dir, 2, 0, &err), SK_EVERSION);
+    cr_assert(strstr(err.msg, "/run/progress.csv, its columns are not those of this version"), "%s", err.msg);
+    cr_assert_eq(report_csv(dir, 3, 0, &err), SK_OK, "told once");
+    cr_assert_eq(sk_run_dir_n_failed(dir), 1);
+    sk_run_dir_destroy(&dir);
+    cr_assert_str_eq(read_file("progress.csv"), "training_iteration,luck\n1,7\n");
+}
+
+/* How many event files there are. */
+static int n_event_files(void) {
+    int n = 0;
+    DIR *dir = opendir(dir_path);
+    for (struct dirent *e; dir && (e = readdir(dir));) n += strncmp(e->d_name, "events.out.tfevents.", 20) == 0;
+    if (dir) closedir(dir);
+    return n;
+}
+
+Test(run_dir, every_part_of_a_run_has_its_events) {
+    sk_metrics m = {0};
+    sk_run_dir *dir = enter(0);
+    cr_assert_eq(n_event_files(), 0);
+    for (int i = 0; i < 3; i++) cr_assert_eq(sk_run_dir_report_events(dir, &m, NULL), SK_OK);
+    sk_run_dir_destroy(&dir);
+    cr_assert_eq(n_event_files(), 1);
+    dir = enter(1);
+    cr_assert_eq(sk_run_dir_report_events(dir, &m, NULL), SK_OK);
+    cr_assert_eq(sk_run_dir_finish(dir, "{}", NULL), SK_OK);
+    sk_run_dir_destroy(&dir);
+    cr_assert_eq(n_event_files(), 2);
+}
+
+Test(run_dir, events_that_cannot_be_written_are_told_once) {
+    sk_metrics m = {0};
+    sk_error err = {0};
+    sk_run_dir *dir = enter(0);
+    cr_assert_eq(unlink(in_dir("metrics.jsonl")) + unlink(in_dir("log.txt")) + rmdir(dir_path), 0);
+    cr_assert_eq(sk_run_dir_report_events(dir, &m, &err), SK_EIO);
+    cr_assert(strstr(err.msg, "cannot write") && strstr(err.msg, "/run/events.out.tfevents."), "%s", err.msg);
+    cr_assert_eq(sk_run_dir_report_events(dir, &m, &err), SK_OK);
+    cr_assert_eq(sk_run_dir_n_failed(dir), 1);
+    sk_run_dir_destroy(&dir);
+}
+
 /* A file that is always full stands in for a full disk. */
 Test(run_dir, tells_a_failed_write_once_and_goes_on) {
     sk_metrics m = {0};
@@ -234,6 +347,7 @@ Test(run_dir, tells_a_failed_write_once_and_goes_on) {
     cr_assert_eq(mkdir(dir_path, 0777), 0);
     cr_assert_eq(symlink("/dev/full", in_dir("metrics.jsonl")), 0);
     cr_assert_eq(symlink("/dev/full", in_dir("log.txt")), 0);
+    cr_assert_eq(symlink("/dev/full", in_dir("progress.csv")), 0);
     sk_run_dir *dir = enter(0);
     cr_assert_eq(sk_run_dir_report(dir, &m, "{}", &err), SK_EIO);
     cr_assert(strstr(err.msg, "/run/metrics.jsonl: No space left on device"), "%s", err.msg);
@@ -242,7 +356,10 @@ Test(run_dir, tells_a_failed_write_once_and_goes_on) {
     cr_assert_eq(sk_run_dir_log(dir, SK_LOG_INFO, "x", &err), SK_EIO);
     cr_assert(strstr(err.msg, "/run/log.txt: No space left on device"), "%s", err.msg);
     cr_assert_eq(sk_run_dir_log(dir, SK_LOG_INFO, "x", &err), SK_OK);
-    cr_assert_eq(sk_run_dir_n_failed(dir), 2);
+    cr_assert_eq(report_csv(dir, 1, 1, &err), SK_EIO);
+    cr_assert(strstr(err.msg, "/run/progress.csv: No space left on device"), "%s", err.msg);
+    cr_assert_eq(report_csv(dir, 2, 1, &err), SK_OK);
+    cr_assert_eq(sk_run_dir_n_failed(dir), 3);
     sk_run_dir_destroy(&dir);
 }
 
