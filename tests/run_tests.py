@@ -85,7 +85,7 @@ def run_suites(build, folder, env):
         os.remove(log)
     command = ["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs"]
     if build.name != "plain":
-        command += ["--timeout-multiplier", "4"]  # sanitizers are slow
+        command += ["--timeout-multiplier", "2"]  # sanitizers are slow
     for suite in build.suites or []:
         command += ["--suite", suite]
     status = subprocess.run(command, env=env, stdin=subprocess.DEVNULL).returncode
