@@ -127,7 +127,7 @@ static void draw_noise(sk_inference *self, const sk_inference_io *io) {
                 for (int k = 0; k < 4; k++) four[k] = sk_u32_to_unit(words[k]);
             } else {
                 sk_u32_to_normal2(words[0], words[1], four);
-                sk_u32_to_normal2(words[2], words[3], four + 2);
+                if (n - i > 2) sk_u32_to_normal2(words[2], words[3], four + 2);
             }
             memcpy(row + i, four, (size_t)(n - i < 4 ? n - i : 4) * sizeof *row);
         }
