@@ -6,12 +6,15 @@
 #include <string.h>
 
 enum { PARTS_MAX = 64 }; /* groups of logits in all CATEGORICAL nodes of a graph */
+enum { RUNS_MAX = 64 };  /* runs of columns in all ENCODE nodes of a graph       */
 
 struct sk_graph {
     int      n_nodes;
     sk_node  nodes[SK_GRAPH_MAX_NODES];
     float    loss_coef[SK_GRAPH_MAX_NODES];
     int      parts[PARTS_MAX], n_parts_used;
+    sk_encode_run runs[RUNS_MAX];
+    int      n_runs_used;
     size_t   param_floats;
     int      finished;
     sk_error first_error; /* SK_OK while all is well */
@@ -262,6 +265,43 @@ sk_tensor sk_graph_normalize(sk_graph *g, sk_tensor x, sk_tensor mean, sk_tensor
     return t;
 }
 
+/* Columns of raw rows, and of what they are encoded as; -1 if a run makes no sense. */
+static int64_t run_widths(const sk_encode_run *runs, int n_runs, int64_t *ret_raw) {
+    int64_t raw = 0, encoded = 0;
+    for (int i = 0; i < n_runs; i++) {
+        if (runs[i].cols <= 0 || runs[i].choices < 0) return -1;
+        raw += runs[i].cols;
+        encoded += (int64_t)runs[i].cols * (runs[i].choices > 0 ? runs[i].choices : 1);
+    }
+    *ret_raw = raw;
+    return encoded;
+}
+
+sk_tensor sk_graph_encode(sk_graph *g, sk_tensor x, const sk_encode_run *runs, int n_runs, sk_tensor mean,
+                          sk_tensor inv_std, float limit) {
+    int normal = mean != SK_NO_TENSOR;
+    if (!usable(g, (sk_tensor[]){x, mean, inv_std}, normal ? 3 : 1)) return -1;
+    int64_t raw = 0, encoded = run_widths(runs, n_runs, &raw);
+    if (encoded < 0 || encoded > 1 << 20 || !is_row_data(node_of(g, x)) || raw != node_of(g, x)->cols)
+        return refuse(g, "encode: %d runs of %lld columns, %lld encoded, do not fit rows (B x %d)", n_runs,
+                      (long long)raw, (long long)encoded, node_of(g, x)->cols);
+    for (int i = 1; normal && i < 3; i++) {
+        const sk_node *c = node_of(g, i == 1 ? mean : inv_std);
+        if (c->op != SK_OP_CONST || c->cols != (int)raw)
+            return refuse(g, "encode wants two constants of %lld columns", (long long)raw);
+    }
+    if (g->n_runs_used + n_runs > RUNS_MAX) return refuse(g, "more than %d runs of columns", RUNS_MAX);
+    sk_tensor t = add_node(g, SK_OP_ENCODE, SK_SCOPE_ROWS, 0, (int)encoded, (sk_tensor[]){x, mean, inv_std},
+                           normal ? 3 : 1);
+    if (t < 0) return t;
+    memcpy(g->runs + g->n_runs_used, runs, (size_t)n_runs * sizeof *runs);
+    g->nodes[t].offset = g->n_runs_used;
+    g->nodes[t].kind = n_runs;
+    g->nodes[t].a = limit;
+    g->n_runs_used += n_runs;
+    return t;
+}
+
 /* Both CATEGORICAL (other = actions) and SAMPLE_CATEGORICAL (other = noise). */
 static sk_tensor add_categorical(sk_graph *g, sk_op op, int cols_out, const sk_tensor in[3], const int *part_n,
                                  int n_parts) {
@@ -367,6 +407,11 @@ const int     *sk_graph_parts(const sk_graph *g, sk_tensor t, int *ret_n) {
     SK_ASSERT(node_of(g, t)->op == SK_OP_CATEGORICAL || node_of(g, t)->op == SK_OP_SAMPLE_CATEGORICAL);
     *ret_n = node_of(g, t)->kind;
     return g->parts + node_of(g, t)->offset;
+}
+const sk_encode_run *sk_graph_runs(const sk_graph *g, sk_tensor t, int *ret_n) {
+    SK_ASSERT(node_of(g, t)->op == SK_OP_ENCODE);
+    *ret_n = node_of(g, t)->kind;
+    return g->runs + node_of(g, t)->offset;
 }
 float  sk_graph_loss_coef(const sk_graph *g, sk_tensor t) { return g->loss_coef[t]; }
 size_t sk_graph_param_floats(const sk_graph *g) { return g->param_floats; }

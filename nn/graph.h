@@ -47,6 +47,7 @@ typedef enum sk_op {
     SK_OP_PPO_LOSS,    /* SUM scope, SK_PPO_N statistics                            */
     SK_OP_SAMPLE_CATEGORICAL, /* (B x n_parts) int32 choices                        */
     SK_OP_SAMPLE_GAUSSIAN,    /* (B x cols) mean + std * noise                      */
+    SK_OP_ENCODE,      /* raw columns to network input: normalised floats, one-hot integers */
     SK_OP_COUNT
 } sk_op;
 
@@ -160,6 +161,18 @@ sk_tensor sk_graph_stop_gradient(sk_graph *g, sk_tensor x);
 /* clip((x - mean) * inv_std, -limit, limit); mean, inv_std CONST. No gradient flows to x. */
 sk_tensor sk_graph_normalize(sk_graph *g, sk_tensor x, sk_tensor mean, sk_tensor inv_std, float limit);
 
+/* Columns of one kind in a raw row: floats, or int32 numbers in [low, low + choices). */
+typedef struct sk_encode_run {
+    int cols;
+    int choices; /* 0 = floats */
+    int low;
+} sk_encode_run;
+/* What a network reads of raw rows (B x sum of cols), run by run: floats, normalised as above unless mean and inv_std
+ * (CONST of x's columns) are SK_NO_TENSOR, and each integer as `choices` columns of which one is 1 (none, if it is out of
+ * range). No gradient flows to x. */
+sk_tensor sk_graph_encode(sk_graph *g, sk_tensor x, const sk_encode_run *runs, int n_runs, sk_tensor mean,
+                          sk_tensor inv_std, float limit);
+
 /* Discrete actions: `parts` consecutive groups of logits of `part_n` choices; action: (B x n_parts) int32
  * counted from 0; mask: (B x cols) of 0/1 floats or SK_NO_TENSOR: a masked logit becomes SK_MASKED_LOGIT.
  * Result (B x 2): sum over parts of log-prob and of entropy. */
@@ -190,6 +203,7 @@ SK_NODISCARD sk_status sk_graph_finish(sk_graph *g, sk_error *reterr);
 int            sk_graph_n_nodes(const sk_graph *g);
 const sk_node *sk_graph_node(const sk_graph *g, sk_tensor t);       /* Borrowed until destroy. */
 const int     *sk_graph_parts(const sk_graph *g, sk_tensor t, int *ret_n); /* groups of (SAMPLE_)CATEGORICAL */
+const sk_encode_run *sk_graph_runs(const sk_graph *g, sk_tensor t, int *ret_n); /* of ENCODE */
 float          sk_graph_loss_coef(const sk_graph *g, sk_tensor t);  /* 0 = not minimised */
 size_t         sk_graph_param_floats(const sk_graph *g);            /* of the whole buffer, padding included */
 /* The parameter called `name`, or -1. */

@@ -75,13 +75,20 @@ static void policy_head(sk_graph *g, const sk_policy_spaces *spaces, const sk_mo
 
 void sk_net_build(sk_graph *g, const sk_policy_spaces *spaces, const sk_model_config *model, sk_obs_filter filter,
                   sk_tensor obs, sk_net *ret_net) {
-    int pi_width = spaces->obs_dim, vf_width = spaces->obs_dim;
+    int pi_width = spaces->obs_dim, vf_width = 0;
     ret_net->obs_mean = ret_net->obs_inv_std = SK_NO_TENSOR;
     if (filter == SK_FILTER_MEAN_STD) {
         ret_net->obs_mean = sk_graph_const(g, "obs_mean", spaces->obs_dim);
         ret_net->obs_inv_std = sk_graph_const(g, "obs_inv_std", spaces->obs_dim);
-        obs = sk_graph_normalize(g, obs, ret_net->obs_mean, ret_net->obs_inv_std, SK_NORMALIZER_LIMIT);
+        if (spaces->n_runs == 0)
+            obs = sk_graph_normalize(g, obs, ret_net->obs_mean, ret_net->obs_inv_std, SK_NORMALIZER_LIMIT);
     }
+    if (spaces->n_runs > 0) {
+        obs = sk_graph_encode(g, obs, spaces->runs, spaces->n_runs, ret_net->obs_mean, ret_net->obs_inv_std,
+                              SK_NORMALIZER_LIMIT);
+        if (obs >= 0) pi_width = sk_graph_node(g, obs)->cols;
+    }
+    vf_width = pi_width;
     sk_tensor pi = trunk(g, obs, model->vf_share_layers ? "shared" : "pi", model, &pi_width), vf = pi;
     if (model->vf_share_layers) vf_width = pi_width;
     else vf = trunk(g, obs, "vf", model, &vf_width);

@@ -17,20 +17,49 @@ struct sk_policy {
     int64_t          version;
 };
 
+/* Append one slot; slots of one kind that follow each other make a run. Returns 0 if there is no room. */
+static int append_slot(sk_policy_spaces *s, int choices, int low) {
+    sk_encode_run *run = s->n_runs > 0 ? &s->runs[s->n_runs - 1] : NULL;
+    if (run && run->choices == choices && run->low == low) return run->cols++, 1;
+    if (s->n_runs == SK_POLICY_RUNS_MAX) return 0;
+    s->runs[s->n_runs++] = (sk_encode_run){1, choices, low};
+    return 1;
+}
+
+static sk_status describe_obs(const sk_env_spec *spec, sk_policy_spaces *s, sk_error *reterr) {
+    int64_t encoded = 0;
+    int     discrete = 0;
+    for (int f = 0; f < spec->n_obs; f++) {
+        const sk_env_field *field = &spec->obs[f];
+        int                 size = 1, is_int = field->dtype == SK_ENV_I32;
+        for (int d = 0; d < field->n_dims; d++) size *= field->shape[d];
+        for (int i = 0; i < size; i++) {
+            int low = !is_int ? 0 : (int)(field->lows ? field->lows[i] : field->low);
+            int choices = !is_int ? 0 : (int)(field->highs ? field->highs[i] : field->high) - low + 1;
+            if (!append_slot(s, choices, low))
+                return SK_FAIL(reterr, SK_EUNSUPPORTED,
+                               "environment \"%s\": at observation \"%s\" more than %d runs of slots of one kind",
+                               s->env_name, field->name, SK_POLICY_RUNS_MAX);
+            encoded += choices > 0 ? choices : 1;
+        }
+        s->obs_dim += size;
+        discrete |= is_int;
+    }
+    if (!discrete) {
+        s->n_runs = 0;
+        memset(s->runs, 0, sizeof s->runs);
+    }
+    if (encoded <= 1 << 20) return SK_OK;
+    return SK_FAIL(reterr, SK_EUNSUPPORTED, "environment \"%s\": the observation has %lld one-hot columns, at most %d do",
+                   s->env_name, (long long)encoded, 1 << 20);
+}
+
 sk_status sk_policy_spaces_of(const sk_env_spec *spec, const char *env_name, sk_policy_spaces *ret_spaces,
                               sk_error *reterr) {
     sk_policy_spaces s = {.mask_size = spec->mask_size};
     int              n_box = 0;
     snprintf(s.env_name, sizeof s.env_name, "%s", env_name);
-    for (int i = 0; i < spec->n_obs; i++) {
-        int size = 1;
-        if (spec->obs[i].dtype != SK_ENV_F32)
-            return SK_FAIL(reterr, SK_EUNSUPPORTED,
-                           "environment \"%s\": a policy cannot read the discrete observation \"%s\"", env_name,
-                           spec->obs[i].name);
-        for (int d = 0; d < spec->obs[i].n_dims; d++) size *= spec->obs[i].shape[d];
-        s.obs_dim += size;
-    }
+    SK_TRY(describe_obs(spec, &s, reterr));
     for (int i = 0; i < spec->n_action; i++) {
         const sk_env_action_part *part = &spec->action[i];
         if (part->kind == SK_ENV_DISCRETE) {
@@ -54,6 +83,7 @@ sk_status sk_policy_spaces_same(const sk_policy_spaces *policy, const sk_policy_
         const char *what;
         int         policy, env;
     } pairs[] = {{"observation size", policy->obs_dim, env->obs_dim},
+                 {"number of runs of observation slots", policy->n_runs, env->n_runs},
                  {"number of action slots", policy->action_slots, env->action_slots},
                  {"number of discrete actions", policy->n_parts, env->n_parts},
                  {"action mask size", policy->mask_size, env->mask_size}};
@@ -61,6 +91,13 @@ sk_status sk_policy_spaces_same(const sk_policy_spaces *policy, const sk_policy_
         if (pairs[i].policy != pairs[i].env)
             return SK_FAIL(reterr, SK_EINVAL, "the policy (made for \"%s\") does not fit \"%s\": %s is %d, wanted %d",
                            policy->env_name, env->env_name, pairs[i].what, pairs[i].policy, pairs[i].env);
+    for (int i = 0; i < policy->n_runs; i++)
+        if (memcmp(&policy->runs[i], &env->runs[i], sizeof policy->runs[i]) != 0)
+            return SK_FAIL(reterr, SK_EINVAL,
+                           "the policy (made for \"%s\") does not fit \"%s\": run %d of the observation is %d slots of "
+                           "%d choices from %d, wanted %d of %d from %d", policy->env_name, env->env_name, i,
+                           policy->runs[i].cols, policy->runs[i].choices, policy->runs[i].low, env->runs[i].cols,
+                           env->runs[i].choices, env->runs[i].low);
     for (int i = 0; i < policy->n_parts; i++)
         if (policy->part_n[i] != env->part_n[i])
             return SK_FAIL(reterr, SK_EINVAL,
@@ -83,6 +120,8 @@ static sk_status create_empty(const sk_policy_spaces *spaces, const sk_model_con
     sk_net_build(self->graph, spaces, model, filter, sk_graph_input(self->graph, "obs", spaces->obs_dim), &net);
     SK_TRY_GOTO(sk_graph_finish(self->graph, reterr));
     SK_TRY_GOTO(sk_normalizer_init(&self->normalizer, spaces->obs_dim, reterr));
+    for (int r = 0, at = 0; r < spaces->n_runs; at += spaces->runs[r++].cols)
+        if (spaces->runs[r].choices > 0) sk_normalizer_skip(&self->normalizer, at, spaces->runs[r].cols);
     size_t bytes = (sk_graph_param_floats(self->graph) * sizeof(float) + 63) / 64 * 64;
     self->params = aligned_alloc(64, bytes);
     if (!self->params) {
@@ -132,7 +171,10 @@ void                    sk_policy_set_version(sk_policy *self, int64_t version) 
 
 int sk_policy_same_network(const sk_policy *a, const sk_policy *b) {
     int n = sk_graph_n_nodes(a->graph), same = n == sk_graph_n_nodes(b->graph) && a->filter == b->filter &&
-                                               a->model.fcnet_activation == b->model.fcnet_activation;
+                                               a->model.fcnet_activation == b->model.fcnet_activation &&
+                                               a->spaces.n_runs == b->spaces.n_runs &&
+                                               memcmp(a->spaces.runs, b->spaces.runs,
+                                                      (size_t)a->spaces.n_runs * sizeof a->spaces.runs[0]) == 0;
     for (sk_tensor t = 0; same && t < n; t++) {
         const sk_node *x = sk_graph_node(a->graph, t), *y = sk_graph_node(b->graph, t);
         same = x->op == y->op && x->rows == y->rows && x->cols == y->cols && strcmp(x->name, y->name) == 0;

@@ -9,17 +9,21 @@
 #define SK_POLICIES_POLICY_H
 #include "core/base/pack.h"
 #include "core/base/status.h"
+#include "nn/graph.h"
 #include "policies/model.h"
 #include "policies/normalizer.h"
 #include "skiff/env.h"
 #include <stdint.h>
 
-enum { SK_POLICY_FILE_VERSION = 1, SK_POLICY_PARTS_MAX = SK_ENV_FIELDS_MAX };
+enum { SK_POLICY_FILE_VERSION = 1, SK_POLICY_PARTS_MAX = SK_ENV_FIELDS_MAX, SK_POLICY_RUNS_MAX = 64 };
 
-/* The spaces a policy was made for, without pointers. */
+/* The spaces a policy was made for, without pointers. An observation row is O slots of 4 bytes; the network reads
+ * integers as one-hot columns, floats as they are (or normalised). */
 typedef struct sk_policy_spaces {
     char env_name[SK_ENV_NAME_MAX];
     int  obs_dim;
+    int  n_runs;                              /* 0 = floats only                          */
+    sk_encode_run runs[SK_POLICY_RUNS_MAX];   /* slots of a row, in order, all of them    */
     int  action_slots;
     int  mask_size;                       /* 0 or the sum of part_n                       */
     int  n_parts;                         /* discrete parts; 0 = box actions              */
@@ -29,7 +33,8 @@ typedef struct sk_policy_spaces {
 
 typedef struct sk_policy sk_policy;
 
-/* Spaces of an environment. SK_EUNSUPPORTED: discrete and box parts mixed in one action. */
+/* Spaces of an environment. SK_EUNSUPPORTED: discrete and box parts mixed in one action, or integers of more
+ * different ranges than SK_POLICY_RUNS_MAX, or of too many choices together. */
 SK_NODISCARD sk_status sk_policy_spaces_of(const sk_env_spec *spec, const char *env_name, sk_policy_spaces *ret_spaces,
                                            sk_error *reterr);
 /* SK_EINVAL names the first difference. */

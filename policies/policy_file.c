@@ -21,8 +21,20 @@ static json_t *int_array(const int *v, int n) {
     return array;
 }
 
+/* [[slots, choices, low], ...]; choices 0 = floats. */
+static json_t *runs_json(const sk_policy_spaces *s) {
+    json_t *array = json_array();
+    for (int i = 0; array && i < s->n_runs; i++)
+        if (json_array_append_new(array, int_array((int[]){s->runs[i].cols, s->runs[i].choices, s->runs[i].low}, 3))) {
+            json_decref(array);
+            return NULL;
+        }
+    return array;
+}
+
 static json_t *spaces_json(const sk_policy_spaces *s) {
-    return json_pack("{s:s, s:i, s:i, s:i, s:o, s:o}", "env", s->env_name, "obs_dim", s->obs_dim, "action_slots",
+    return json_pack("{s:s, s:i, s:o, s:i, s:i, s:o, s:o}", "env", s->env_name, "obs_dim", s->obs_dim, "obs_runs",
+                     runs_json(s), "action_slots",
                      s->action_slots, "mask_size", s->mask_size, "discrete_n", int_array(s->part_n, s->n_parts),
                      "discrete_start", int_array(s->part_start, s->n_parts));
 }
@@ -72,14 +84,33 @@ static sk_status read_ints(const json_t *array, int *out, int max, int low, int 
 
 enum { SIZE_LIMIT = 1 << 20 };
 
+static sk_status read_runs(json_t *json, sk_policy_spaces *s, sk_error *reterr) {
+    int     n = (int)json_array_size(json), three = 0, run[3];
+    int64_t slots = 0, columns = 0;
+    if (!json_is_array(json) || json_array_size(json) > SK_POLICY_RUNS_MAX)
+        return SK_FAIL(reterr, SK_ECORRUPT, "policy file: obs_runs must be a list of at most %d", SK_POLICY_RUNS_MAX);
+    for (int i = 0; i < n; i++) {
+        SK_TRY(read_ints(json_array_get(json, (size_t)i), run, 3, -(1 << 24), 1 << 24, "obs_runs", &three, reterr));
+        if (three != 3 || run[0] < 1 || run[1] < 0 || run[0] > SIZE_LIMIT || run[1] > SIZE_LIMIT)
+            return SK_FAIL(reterr, SK_ECORRUPT, "policy file: obs_runs[%d] must be slots, choices and the least one", i);
+        s->runs[i] = (sk_encode_run){run[0], run[1], run[2]};
+        slots += run[0];
+        columns += (int64_t)run[0] * (run[1] > 0 ? run[1] : 1);
+    }
+    s->n_runs = n;
+    if (n == 0 || (slots == s->obs_dim && columns <= SIZE_LIMIT)) return SK_OK;
+    return SK_FAIL(reterr, SK_ECORRUPT, "policy file: obs_runs has %lld slots (%lld columns), wanted %d", (long long)slots,
+                   (long long)columns, s->obs_dim);
+}
+
 static sk_status read_spaces(json_t *json, sk_policy_spaces *s, sk_error *reterr) {
     const char  *env = NULL;
-    json_t      *n = NULL, *start = NULL;
+    json_t      *n = NULL, *start = NULL, *runs = NULL;
     json_error_t why;
     int          n_start = 0;
     *s = (sk_policy_spaces){0};
-    if (json_unpack_ex(json, &why, 0, "{s:s, s:i, s:i, s:i, s:o, s:o}", "env", &env, "obs_dim", &s->obs_dim,
-                       "action_slots", &s->action_slots, "mask_size", &s->mask_size, "discrete_n", &n,
+    if (json_unpack_ex(json, &why, 0, "{s:s, s:i, s:o, s:i, s:i, s:o, s:o}", "env", &env, "obs_dim", &s->obs_dim,
+                       "obs_runs", &runs, "action_slots", &s->action_slots, "mask_size", &s->mask_size, "discrete_n", &n,
                        "discrete_start", &start))
         return SK_FAIL(reterr, SK_ECORRUPT, "policy file: spaces: %s", why.text);
     snprintf(s->env_name, sizeof s->env_name, "%s", env);
@@ -92,7 +123,7 @@ static sk_status read_spaces(json_t *json, sk_policy_spaces *s, sk_error *reterr
         n_start != s->n_parts || (s->n_parts > 0 && s->action_slots != s->n_parts) ||
         (s->mask_size != 0 && s->mask_size != choices))
         return SK_FAIL(reterr, SK_ECORRUPT, "policy file: the spaces contradict each other");
-    return SK_OK;
+    return read_runs(runs, s, reterr);
 }
 
 static sk_status read_model(json_t *json, sk_model_config *m, sk_error *reterr) {
@@ -131,6 +162,28 @@ static sk_status read_values(const sk_pack *pack, sk_policy *policy, double coun
     return SK_OK;
 }
 
+/* A network like this has at least so many floats of parameters. */
+static double least_floats(const sk_policy_spaces *s, const sk_model_config *m) {
+    double floats = 0.0, width = s->n_runs > 0 ? 0.0 : s->obs_dim;
+    for (int i = 0; i < s->n_runs; i++)
+        width += (double)s->runs[i].cols * (s->runs[i].choices > 0 ? s->runs[i].choices : 1);
+    for (int i = 0; i < m->fcnet_hiddens.n; i++) {
+        floats += width * (double)m->fcnet_hiddens.v[i];
+        width = (double)m->fcnet_hiddens.v[i];
+    }
+    return floats + width; /* at least one output */
+}
+
+/* Are there parameters for what the file describes? Looked at before memory is taken for it. */
+static sk_status check_size(const sk_pack *pack, const sk_policy_spaces *s, const sk_model_config *m, sk_error *reterr) {
+    const void *bytes = NULL;
+    size_t      size = 0;
+    SK_TRY(sk_pack_section(pack, "params", SIZE_MAX, &bytes, &size, reterr));
+    if ((double)(size / sizeof(float)) >= least_floats(s, m)) return SK_OK;
+    return SK_FAIL(reterr, SK_ECORRUPT, "policy file: %zu bytes of parameters, its network has at least %.0f", size,
+                   sizeof(float) * least_floats(s, m));
+}
+
 sk_status sk_policy_unpack(const sk_pack *pack, sk_policy **ret_policy, sk_error *reterr) {
     json_t          *json = json_object_get(sk_pack_json(pack), "policy"), *spaces_at = NULL, *model_at = NULL;
     const char      *filter_name = NULL;
@@ -147,6 +200,7 @@ sk_status sk_policy_unpack(const sk_pack *pack, sk_policy **ret_policy, sk_error
     int filter = name_index(filter_name, filter_names, SK_COUNT(filter_names));
     if (filter < 0 || !(count >= 0.0) || version < 0)
         return SK_FAIL(reterr, SK_ECORRUPT, "policy file: observation_filter, count or version make no sense");
+    SK_TRY(check_size(pack, &spaces, &model, reterr));
     sk_policy *policy = NULL;
     SK_TRY(sk_policy_create(&spaces, &model, (sk_obs_filter)filter, 0, &policy, reterr));
     sk_policy_set_version(policy, version);

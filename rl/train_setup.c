@@ -68,7 +68,7 @@ static int derived_text(const sk_train_setup *s, char *text, size_t size) {
     sk_policy_destroy(&policy);
     return snprintf(text, size,
                     "# derived:\n#   environments: %lld\n#   env steps per iteration (train_batch_size): %lld\n"
-                    "#   observation: %d floats; action: %d %s\n#   time limit: %d steps\n#   parameters: %zu\n",
+                    "#   observation: %d slots; action: %d %s\n#   time limit: %d steps\n#   parameters: %zu\n",
                     (long long)sk_train_config_n_envs(&s->config), (long long)sk_train_config_batch_steps(&s->config),
                     info->obs_dim, info->action_slots, info->n_discrete ? "discrete" : "box", info->max_episode_steps,
                     n_params);

@@ -52,11 +52,102 @@ static void forward_gather(const cpu_block *b, sk_tensor t) {
             memcpy(y.v + r * y.ld, table.v + index[r] * table.ld, (size_t)y.cols * sizeof(float));
 }
 
+/* ---- integers as one-hot columns ---- */
+
+/* One nonzero of an encoded row. */
+typedef struct nonzero {
+    int   col;
+    float x;
+} nonzero;
+
+/* The nonzeros of row r of ENCODE node t, at most one per raw column, in order of columns. */
+static int row_nonzeros(const cpu_block *b, sk_tensor t, int r, nonzero *ret) {
+    view                 raw = input_of(b, t, 0);
+    const sk_node       *n = sk_graph_node(b->plan->base.graph, t);
+    const float         *mean = n->n_in == 3 ? input_of(b, t, 1).v : NULL;
+    const float         *inv_std = mean ? input_of(b, t, 2).v : NULL, *row = raw.v + r * raw.ld;
+    int                  n_runs, n_nonzero = 0, col = 0, at = 0;
+    const sk_encode_run *run = sk_graph_runs(b->plan->base.graph, t, &n_runs);
+    for (int i = 0; i < n_runs; i++, run++) {
+        for (int c = 0; c < run->cols; c++, at++) {
+            if (run->choices == 0) {
+                float x = row[at];
+                if (mean) {
+                    x = (x - mean[at]) * inv_std[at];
+                    x = x < -n->a ? -n->a : x > n->a ? n->a : x;
+                }
+                ret[n_nonzero++] = (nonzero){col++, x};
+                continue;
+            }
+            int32_t number;
+            memcpy(&number, &row[at], sizeof number);
+            int64_t choice = (int64_t)number - run->low;
+            if (choice >= 0 && choice < run->choices) ret[n_nonzero++] = (nonzero){col + (int)choice, 1.0f};
+            col += run->choices;
+        }
+    }
+    return n_nonzero;
+}
+
+/* Room for the nonzeros of one row, in the block's scratch. */
+static nonzero *nonzero_room(const cpu_block *b) { return (nonzero *)(void *)b->w->scratch; }
+
+static void forward_encode(const cpu_block *b, sk_tensor t) {
+    view     y = view_of(b, t);
+    nonzero *at = nonzero_room(b);
+    memset(y.v, 0, (size_t)(b->rows * y.ld) * sizeof(float));
+    for (int r = 0; r < b->rows; r++) {
+        int n = row_nonzeros(b, t, r, at);
+        for (int i = 0; i < n; i++) y.v[r * y.ld + at[i].col] = at[i].x;
+    }
+}
+
+/* Are the rows of node t so empty that a layer had better add up the few rows of W that count? The order of the sum is
+ * then bias, columns from left to right, multiplied and added in two roundings. */
+static int is_sparse(const cpu_block *b, sk_tensor t) {
+    const sk_node *n = sk_graph_node(b->plan->base.graph, t);
+    return n->op == SK_OP_ENCODE && n->cols >= 8 * sk_graph_node(b->plan->base.graph, n->in[0])->cols;
+}
+
+/* Y = X W + bias */
+static void sparse_linear(const cpu_block *b, sk_tensor t, const float *bias) {
+    view     y = view_of(b, t), w = input_of(b, t, 1);
+    nonzero *at = nonzero_room(b);
+    for (int r = 0; r < b->rows; r++) {
+        float *restrict to = y.v + r * y.ld;
+        int n = row_nonzeros(b, y.n->in[0], r, at);
+        if (bias) memcpy(to, bias, (size_t)y.ld * sizeof(float));
+        else memset(to, 0, (size_t)y.ld * sizeof(float));
+        for (int i = 0; i < n; i++) {
+            const float *restrict row = w.v + at[i].col * w.ld;
+            float                 x = at[i].x;
+            for (int c = 0; c < y.ld; c++) to[c] += x * row[c];
+        }
+    }
+}
+
+/* dW = or += X^T dY */
+static void sparse_linear_weight(const cpu_block *b, sk_tensor t) {
+    view     y = view_of(b, t), w = input_of(b, t, 1);
+    nonzero *at = nonzero_room(b);
+    if (!w.adds) memset(w.g, 0, (size_t)(w.n->rows * w.ld) * sizeof(float));
+    for (int r = 0; r < b->rows; r++) {
+        const float *restrict dy = y.g + r * y.ld;
+        int n = row_nonzeros(b, y.n->in[0], r, at);
+        for (int i = 0; i < n; i++) {
+            float *restrict row = w.g + at[i].col * w.ld;
+            float           x = at[i].x;
+            for (int c = 0; c < w.ld; c++) row[c] += x * dy[c];
+        }
+    }
+}
+
 static void forward_linear(const cpu_block *b, sk_tensor t) {
     const sk_kernels *k = b->plan->k;
     view              y = view_of(b, t), x = input_of(b, t, 0), w = input_of(b, t, 1);
     const float      *bias = y.n->in[2] == SK_NO_TENSOR ? NULL : input_of(b, t, 2).v;
-    if (y.cols == 1) k->dot_rows(b->rows, x.cols, x.v, x.ld, w.v, bias ? bias[0] : 0.0f, y.v);
+    if (is_sparse(b, y.n->in[0])) sparse_linear(b, t, bias);
+    else if (y.cols == 1) k->dot_rows(b->rows, x.cols, x.v, x.ld, w.v, bias ? bias[0] : 0.0f, y.v);
     else
         k->gemm(&(sk_gemm){.m = b->rows, .n = (int)y.ld, .k = x.cols, .a = x.v, .a_row = x.ld, .a_col = 1, .b = w.v,
                            .b_row = w.ld, .c = y.v, .c_row = y.ld, .bias = bias});
@@ -102,7 +193,8 @@ static void backward_linear(const cpu_block *b, sk_tensor t) {
     view              y = view_of(b, t), x = input_of(b, t, 0), w = input_of(b, t, 1);
     if (y.n->kind != SK_UNARY_IDENTITY) /* in place: nobody else reads this gradient */
         k->unary_grad(y.n->kind, 0.0f, 0.0f, NULL, y.v, y.g, y.g, (size_t)(b->rows * y.ld), 0);
-    backward_linear_weight(b, &x, &w, &y);
+    if (is_sparse(b, y.n->in[0])) sparse_linear_weight(b, t);
+    else backward_linear_weight(b, &x, &w, &y);
     if (y.n->in[2] != SK_NO_TENSOR) {
         view bias = input_of(b, t, 2);
         k->col_sum(b->rows, (int)y.ld, y.g, y.ld, bias.g, bias.adds);
@@ -378,6 +470,7 @@ static const struct {
     [SK_OP_SAMPLE_CATEGORICAL] = {forward_sample_categorical, NULL},
     [SK_OP_SAMPLE_GAUSSIAN] = {forward_sample_gaussian, NULL},
     [SK_OP_PPO_LOSS] = {forward_ppo_loss, backward_ppo_loss},
+    [SK_OP_ENCODE] = {forward_encode, NULL},
 };
 
 void sk__cpu_forward(const cpu_block *b) {

@@ -1,4 +1,4 @@
-/* skiff envs, rollout and check-env: what they print and their exit codes. */
+/* skiff envs and rollout: what they print and their exit codes. */
 #include "capture.h"
 #include "cli/commands.h"
 #include <jansson.h>
@@ -54,6 +54,20 @@ Test(cmd_envs, shows_plugins_alone_or_as_a_list) {
     holds(r->out, "Stateless-v0 ");
     r = capture(sk_cmd_envs, with("envs %s:Scripted-v0 agents=3", "tests/rl/plugins/scripted"));
     holds(r->out, "agents: 3\n");
+}
+
+/* Dict and Tuple spaces: named pieces with their offsets in the row. */
+Test(cmd_envs, shows_offsets_of_named_fields_and_parts) {
+    captured *r = capture(sk_cmd_envs, with("envs %s", "tests/rl/plugins/mixed"));
+    holds(r->out, "observation: 4 slots\n  position at 0: f32 2 in [-1, 1]\n  heading at 2: f32 in [0, 1]\n"
+                  "  harbour at 3: i32 in [2, 6]\n");
+    holds(r->out, "action: 2 slots, with a mask\n  course at 0: discrete 3 (-1 to 1)\n  sail at 1: discrete 2 (0 to 1)\n");
+    r = capture(sk_cmd_envs, with("envs %s --json", "tests/rl/plugins/mixed"));
+    json_t *json = json_line(r->out, 0), *field = json_array_get(json_object_get(json, "observation"), 2);
+    cr_assert_str_eq(json_string_value(json_object_get(field, "name")), "harbour");
+    cr_assert_str_eq(json_string_value(json_object_get(field, "dtype")), "i32");
+    cr_assert_eq(json_integer_value(json_object_get(field, "offset")), 3);
+    json_decref(json);
 }
 
 Test(cmd_envs, prints_json_lines) {
@@ -146,6 +160,14 @@ Test(cmd_rollout, prints_the_recorded_trajectory) {
     fclose(golden);
 }
 
+/* Gymnasium's numbers for Blackjack-v1 with seed 42. */
+Test(cmd_rollout, prints_discrete_observations_as_integers) {
+    captured *r = rollout("Blackjack-v1", "0\n1\n1\n", "--seed 42 --json");
+    cr_assert_eq(r->code, 0, "%s", r->err);
+    holds(r->out, "{\"t\":0,\"obs\":[15,2,0]}\n");
+    holds(r->out, "\"final_obs\":[15,2,0]}\n");
+}
+
 Test(cmd_rollout, draws_the_same_random_actions_for_the_same_seed) {
     captured *r = capture(sk_cmd_rollout, "rollout Pendulum-v1 --random --steps 250 --seed 7 --json");
     cr_assert_eq(r->code, 0);
@@ -220,75 +242,4 @@ Test(cmd_rollout, stops_with_code_1_when_the_environment_fails) {
                                                "tests/rl/plugins/scripted"));
     cr_assert_eq(r->code, 1);
     holds(r->err, "episode step 3: observation \"noise\" is nan");
-}
-
-/* ---- check-env ---- */
-
-/* The result of one check, from its JSON line. */
-static const char *result_of(const char *out, const char *check) {
-    static char text[16];
-    for (int i = 0; i < 7; i++) {
-        json_t *json = json_line(out, i);
-        if (!strcmp(json_string_value(json_object_get(json, "check")), check)) {
-            snprintf(text, sizeof text, "%s", json_string_value(json_object_get(json, "result")));
-            json_decref(json);
-            return text;
-        }
-        json_decref(json);
-    }
-    return "?";
-}
-
-Test(cmd_check_env, passes_the_built_in_ones_and_the_example) {
-    static const char *const names[] = {"CartPole-v1", "Pendulum-v1", NULL};
-    for (int i = 0; i < 3; i++) {
-        char line[256];
-        snprintf(line, sizeof line, "check-env %s --json", names[i] ? names[i] : "%s");
-        captured *r = capture(sk_cmd_check_env, names[i] ? line : with(line, "examples/point_mass"));
-        cr_assert_eq(r->code, 0, "%s%s", r->out, r->err);
-        cr_assert_str_eq(result_of(r->out, "state"), "pass");
-        cr_assert_str_eq(result_of(r->out, "determinism"), "pass");
-        cr_assert_str_eq(result_of(r->out, "speed"), "pass");
-    }
-}
-
-Test(cmd_check_env, passes_agents_masks_and_skips_what_is_not_claimed) {
-    captured *r =
-        capture(sk_cmd_check_env, with("check-env %s:Stateless-v0 agents=3 end=4 stagger=2 mask=1 --json",
-                                       "tests/rl/plugins/scripted"));
-    cr_assert_eq(r->code, 0, "%s%s", r->out, r->err);
-    cr_assert_str_eq(result_of(r->out, "state"), "skip");
-    cr_assert_str_eq(result_of(r->out, "grouping"), "pass");
-}
-
-/* One broken promise of plugins/cheat.c: the check that finds it and what it says. */
-static void caught(const char *sin, const char *check, const char *text) {
-    char line[256];
-    snprintf(line, sizeof line, "check-env %%s sin=%s --json", sin);
-    captured *r = capture(sk_cmd_check_env, with(line, "tests/rl/plugins/cheat"));
-    cr_assert_eq(r->code, 1, "%s: %s", sin, r->out);
-    cr_assert_str_eq(result_of(r->out, check), "fail", "%s: %s", sin, r->out);
-    holds(r->out, text);
-}
-
-Test(cmd_check_env, finds_every_broken_promise) {
-    caught("obs", "columns", "an observation is not written completely");
-    caught("reset_obs", "columns", "reset does not write the whole observation");
-    caught("flags", "columns", "truncated is not written");
-    caught("neighbour", "columns", "stepping environment 1 writes into the rows of environment 0");
-    caught("overrun", "columns", "it writes behind the last observation");
-    caught("bounds", "bounds", "observation \\\"share\\\" is 1.5, outside of [0, 1]");
-    caught("reward", "bounds", "reward is 3, outside of [0, 1]");
-    caught("nan", "bounds", "observation \\\"share\\\" is nan");
-    caught("chance", "determinism", "another observation for the same seed and actions");
-    caught("company", "grouping", "another observation when it is alone than among others");
-    caught("amnesia", "state", "another observation after its state was loaded");
-}
-
-Test(cmd_check_env, reports_a_description_that_makes_no_sense) {
-    captured *r = capture(sk_cmd_check_env, with("check-env %s break=mask", "tests/rl/plugins/misfit_none"));
-    cr_assert_eq(r->code, 1);
-    holds(r->out, "FAIL    description  its spaces make sense: environment \"Misfit-v0\": mask_size: got 5");
-    cr_assert_eq(capture(sk_cmd_check_env, "check-env NoSuchThing")->code, 2);
-    cr_assert_eq(capture(sk_cmd_check_env, "check-env")->code, 2);
 }
