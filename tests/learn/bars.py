@@ -15,6 +15,11 @@ EPISODES, FIRST_SEED = 100, 1000000
 BARS = [
     dict(name="cartpole_ppo", env="CartPole-v1", algo="PPO", steps=100_000, bar=475.0, published="500 +- 0 @100k (rl-zoo)"),
     dict(name="pendulum_ppo", env="Pendulum-v1", algo="PPO", steps=300_000, bar=-210.0, published="-172 +- 104 @100k (rl-zoo, gSDE)"),
+    dict(name="acrobot_ppo", env="Acrobot-v1", algo="PPO", steps=500_000, bar=-90.0, published="-73.5 +- 18.2 @1M (rl-zoo), -86.4 +- 1.3 @500k (CleanRL)"),
+    dict(name="mountain_car_ppo", env="MountainCar-v0", algo="PPO", steps=1_000_000, bar=-130.0, published="-110.4 +- 19.5 @1M (rl-zoo)"),
+    dict(name="frozen_lake_ppo", env="FrozenLake-v1 4x4 slippery", algo="PPO", steps=500_000, bar=0.70, published="0.74 best possible (Gymnasium)"),
+    dict(name="taxi_ppo", env="Taxi-v4", algo="PPO", steps=2_000_000, bar=7.0, published="8.46 best possible (Gymnasium)"),
+    dict(name="cliff_walking_ppo", env="CliffWalking-v1", algo="PPO", steps=300_000, bar=-17.0, published="-13 best possible"),
 ]
 
 
@@ -68,7 +73,7 @@ def table(rows, here):
     for bar, seeds in rows:
         ok = sum(s["ret"] >= bar["bar"] for s in seeds)
         head.append(f"| `configs/{bar['name']}.yaml` | {bar['bar']:g} within {bar['steps']:,} | {ok} of {len(seeds)} | "
-                    f"{iqm([s['ret'] for s in seeds]):.1f} | {', '.join('%.1f' % s['ret'] for s in seeds)} | "
+                    f"{iqm([s['ret'] for s in seeds]):.4g} | {', '.join('%.4g' % s['ret'] for s in seeds)} | "
                     f"{', '.join(format(s['steps'], ',') for s in seeds)} | {', '.join('%.2f' % s['wall_s'] for s in seeds)} | "
                     f"{bar['published']} |")
     return "\n".join(head) + "\n"
@@ -90,7 +95,7 @@ def main():
                 with open(CACHE, "w") as f:
                     json.dump(cache, f)
             seeds.append(cache[key])
-            print(f"{bar['name']} seed {seed}: return {cache[key]['ret']:.1f} after {cache[key]['steps']:,} steps, "
+            print(f"{bar['name']} seed {seed}: return {cache[key]['ret']:.4g} after {cache[key]['steps']:,} steps, "
                   f"{cache[key]['wall_s']:.2f} s", file=sys.stderr)
         met = sum(s["ret"] >= bar["bar"] for s in seeds)
         failed += met < 0.8 * len(seeds)
