@@ -413,6 +413,10 @@ const sk_encode_run *sk_graph_runs(const sk_graph *g, sk_tensor t, int *ret_n) {
     *ret_n = node_of(g, t)->kind;
     return g->runs + node_of(g, t)->offset;
 }
+int sk_graph_is_sparse(const sk_graph *g, sk_tensor t) {
+    const sk_node *n = node_of(g, t);
+    return n->op == SK_OP_ENCODE && n->cols >= 8 * node_of(g, n->in[0])->cols;
+}
 float  sk_graph_loss_coef(const sk_graph *g, sk_tensor t) { return g->loss_coef[t]; }
 size_t sk_graph_param_floats(const sk_graph *g) { return g->param_floats; }
 

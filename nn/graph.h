@@ -204,6 +204,9 @@ int            sk_graph_n_nodes(const sk_graph *g);
 const sk_node *sk_graph_node(const sk_graph *g, sk_tensor t);       /* Borrowed until destroy. */
 const int     *sk_graph_parts(const sk_graph *g, sk_tensor t, int *ret_n); /* groups of (SAMPLE_)CATEGORICAL */
 const sk_encode_run *sk_graph_runs(const sk_graph *g, sk_tensor t, int *ret_n); /* of ENCODE */
+/* Are the rows of `t` so empty (one-hot integers) that a layer had better add up the few rows of W that count? The order
+ * of the sum is then bias, columns from left to right, multiplied and added in two roundings. */
+int            sk_graph_is_sparse(const sk_graph *g, sk_tensor t);
 float          sk_graph_loss_coef(const sk_graph *g, sk_tensor t);  /* 0 = not minimised */
 size_t         sk_graph_param_floats(const sk_graph *g);            /* of the whole buffer, padding included */
 /* The parameter called `name`, or -1. */

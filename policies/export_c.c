@@ -13,6 +13,8 @@
 
 enum { NAME_SIZE = 64 };
 
+typedef enum layer_kind { LAYER_LINEAR, LAYER_DOT, LAYER_SPARSE, LAYER_N } layer_kind;
+
 typedef struct exporter {
     const sk_policy        *policy;
     const sk_policy_spaces *spaces;
@@ -22,7 +24,8 @@ typedef struct exporter {
     int                     n_steps, max_cols;
     sk_unary                activation;
     int                     uses[SK_OP_COUNT];         /* ops among the steps */
-    int                     uses_linear, uses_dot;     /* layers of several columns, of one */
+    int                     uses_layer[LAYER_N];
+    int                     has_floats, has_integers;  /* in an observation   */
 } exporter;
 
 /* ---- what there is to write --------------------------------------------------------------------------------- */
@@ -35,18 +38,25 @@ static sk_status check_name(const char *name, sk_error *reterr) {
     return SK_OK;
 }
 
+static int has_activation(const sk_node *n) {
+    return n->op == SK_OP_UNARY || (n->op == SK_OP_LINEAR && n->kind != SK_UNARY_IDENTITY);
+}
+static layer_kind layer_kind_of(const exporter *e, const sk_node *layer) {
+    if (sk_graph_is_sparse(e->graph, layer->in[0])) return LAYER_SPARSE;
+    return layer->cols == 1 ? LAYER_DOT : LAYER_LINEAR;
+}
+
 static sk_status note_step(exporter *e, sk_tensor t, sk_error *reterr) {
     const sk_node *n = sk_graph_node(e->graph, t);
-    int            has_activation = n->op == SK_OP_UNARY || (n->op == SK_OP_LINEAR && n->kind != SK_UNARY_IDENTITY);
-    if (n->op != SK_OP_LINEAR && n->op != SK_OP_UNARY && n->op != SK_OP_LAYER_NORM && n->op != SK_OP_NORMALIZE)
+    if (n->op != SK_OP_LINEAR && n->op != SK_OP_UNARY && n->op != SK_OP_LAYER_NORM && n->op != SK_OP_NORMALIZE &&
+        n->op != SK_OP_ENCODE)
         return SK_FAIL(reterr, SK_EUNSUPPORTED, "the network's step \"%s\" has no C form", n->name);
-    if (has_activation) {
+    if (has_activation(n)) {
         SK_ASSERT(e->activation == SK_UNARY_IDENTITY || (int)e->activation == n->kind); /* a model has one */
         e->activation = (sk_unary)n->kind;
     }
     e->uses[n->op] = 1;
-    if (n->op == SK_OP_LINEAR && n->cols > 1) e->uses_linear = 1;
-    if (n->op == SK_OP_LINEAR && n->cols == 1) e->uses_dot = 1;
+    if (n->op == SK_OP_LINEAR) e->uses_layer[layer_kind_of(e, n)] = 1;
     if (n->cols > e->max_cols) e->max_cols = n->cols;
     e->steps[e->n_steps++] = t;
     return SK_OK;
@@ -59,6 +69,11 @@ static sk_status find_steps(exporter *e, sk_error *reterr) {
     sk_tensor obs = sk_graph_input(e->graph, "obs", e->spaces->obs_dim);
     sk_net_build(e->graph, e->spaces, sk_policy_model(e->policy), sk_policy_filter(e->policy), obs, &net);
     SK_TRY(sk_graph_finish(e->graph, reterr));
+    e->has_floats = e->spaces->n_runs == 0;
+    for (int i = 0; i < e->spaces->n_runs; i++) {
+        if (e->spaces->runs[i].choices > 0) e->has_integers = 1;
+        else e->has_floats = 1;
+    }
     for (sk_tensor t = net.pi; t != obs; t = sk_graph_node(e->graph, t)->in[0]) {
         SK_ASSERT(t >= 0);
         SK_TRY(note_step(e, t, reterr));
@@ -116,8 +131,9 @@ static sk_status write_statistics(const exporter *e, FILE *out, sk_error *reterr
 static sk_status write_numbers(const exporter *e, FILE *out, sk_error *reterr) {
     for (int i = 0; i < e->n_steps; i++) {
         const sk_node *n = sk_graph_node(e->graph, e->steps[i]);
-        if (n->op == SK_OP_NORMALIZE) SK_TRY(write_statistics(e, out, reterr));
-        for (int k = 1; n->op != SK_OP_NORMALIZE && k < n->n_in; k++) SK_TRY(write_param(e, out, n->in[k], reterr));
+        int            reads_obs = n->op == SK_OP_NORMALIZE || n->op == SK_OP_ENCODE;
+        if (reads_obs && n->n_in == 3 && e->has_floats) SK_TRY(write_statistics(e, out, reterr));
+        for (int k = 1; !reads_obs && k < n->n_in; k++) SK_TRY(write_param(e, out, n->in[k], reterr));
     }
     fputc('\n', out);
     return SK_OK;
@@ -141,6 +157,23 @@ static const char dot_text[] =
     "        for (int i = 0; i < half; i++) sum[i] += sum[i + half];\n"
     "    y[0] = sum[0] + b[0];\n"
     "}\n\n";
+static const char sparse_text[] =
+    "/* On one-hot columns: as linear, but in two roundings, and over the columns that count. */\n"
+    "static void sparse(const float *restrict x, const float *restrict w, const float *b, int n_in, int n_out,\n"
+    "                   float *restrict y) {\n"
+    "    for (int j = 0; j < n_out; j++) y[j] = b[j];\n"
+    "    for (int i = 0; i < n_in; i++)\n"
+    "        for (int j = 0; x[i] != 0.0f && j < n_out; j++) y[j] += x[i] * w[i * n_out + j];\n"
+    "}\n\n";
+static const char one_hot_text[] =
+    "/* One column per choice, counted from `low`: 1 for the number's own, none if it is out of range. */\n"
+    "static void one_hot(const int *x, int n, int n_choices, int low, float *y) {\n"
+    "    for (int i = 0; i < n; i++)\n"
+    "        for (int c = 0; c < n_choices; c++) y[i * n_choices + c] = x[i] == low + c ? 1.0f : 0.0f;\n"
+    "}\n\n";
+static const char copy_text[] = "static void copy(const float *x, int n, float *y) {\n"
+                                "    for (int i = 0; i < n; i++) y[i] = x[i];\n"
+                                "}\n\n";
 static const char normalize_text[] =
     "static void normalize(const float *x, const float *mean, const float *inv_std, int n, float *y) {\n"
     "    for (int i = 0; i < n; i++) {\n"
@@ -215,9 +248,13 @@ static const struct {
 };
 
 static sk_status write_functions(const exporter *e, FILE *out, sk_error *reterr) {
-    if (e->uses[SK_OP_NORMALIZE]) fputs(normalize_text, out);
-    if (e->uses_linear) fputs(linear_text, out);
-    if (e->uses_dot) fputs(dot_text, out);
+    int filters = sk_policy_filter(e->policy) == SK_FILTER_MEAN_STD && e->has_floats;
+    if (filters) fputs(normalize_text, out);
+    if (!filters && e->has_floats && e->uses[SK_OP_ENCODE]) fputs(copy_text, out);
+    if (e->has_integers) fputs(one_hot_text, out);
+    if (e->uses_layer[LAYER_SPARSE]) fputs(sparse_text, out);
+    if (e->uses_layer[LAYER_LINEAR]) fputs(linear_text, out);
+    if (e->uses_layer[LAYER_DOT]) fputs(dot_text, out);
     if (e->uses[SK_OP_LAYER_NORM]) fputs(layer_norm_text, out);
     if (e->activation == SK_UNARY_IDENTITY) return SK_OK;
     if (!activations[e->activation].text)
@@ -230,31 +267,59 @@ static sk_status write_functions(const exporter *e, FILE *out, sk_error *reterr)
 
 /* ---- NAME_act ----------------------------------------------------------------------------------------------- */
 static void write_prototype(const exporter *e, FILE *out, const char *end) {
-    fprintf(out, "void %s_act(const float *obs, %s%s *action)%s\n", e->name,
-            e->spaces->mask_size > 0 ? "const unsigned char *mask, " : "", e->spaces->n_parts > 0 ? "int" : "float", end);
+    const char *obs = !e->has_integers ? "float" : e->has_floats ? "void" : "int";
+    const char *mask = e->spaces->mask_size > 0 ? "const unsigned char *mask, " : "";
+    fprintf(out, "void %s_act(const %s *obs, %s%s *action)%s\n", e->name, obs, mask,
+            e->spaces->n_parts > 0 ? "int" : "float", end);
 }
 
-/* Each layer writes the other one of two buffers; what follows it works in place. Returns where the head's values are. */
+/* Run by run of the observation's slots. */
+static void write_encode(const sk_graph *g, sk_tensor t, FILE *out, char to) {
+    int                  n_runs, at = 0, col = 0;
+    const sk_encode_run *run = sk_graph_runs(g, t, &n_runs);
+    for (int i = 0; i < n_runs; i++, run++) {
+        if (run->choices > 0)
+            fprintf(out, "    one_hot((const int *)obs + %d, %d, %d, %d, %c + %d);\n", at, run->cols, run->choices,
+                    run->low, to, col);
+        else if (sk_graph_node(g, t)->n_in == 3)
+            fprintf(out, "    normalize((const float *)obs + %d, obs_mean + %d, obs_inv_std + %d, %d, %c + %d);\n", at,
+                    at, at, run->cols, to, col);
+        else fprintf(out, "    copy((const float *)obs + %d, %d, %c + %d);\n", at, run->cols, to, col);
+        at += run->cols;
+        col += run->cols * (run->choices > 0 ? run->choices : 1);
+    }
+}
+
+static void write_layer(const exporter *e, const sk_node *n, FILE *out, const char *from, char to) {
+    const sk_node *x = sk_graph_node(e->graph, n->in[0]);
+    char           w[NAME_SIZE], b[NAME_SIZE];
+    c_name(sk_graph_node(e->graph, n->in[1])->name, w);
+    c_name(sk_graph_node(e->graph, n->in[2])->name, b);
+    if (layer_kind_of(e, n) == LAYER_DOT) fprintf(out, "    dot(%s, %s, %s, %d, %c);\n", from, w, b, x->cols, to);
+    else
+        fprintf(out, "    %s(%s, %s, %s, %d, %d, %c);\n", layer_kind_of(e, n) == LAYER_SPARSE ? "sparse" : "linear",
+                from, w, b, x->cols, n->cols, to);
+}
+
+/* Layers go from one of two buffers to the other, the rest works in place. Returns where the head's values are. */
 static char write_steps(const exporter *e, FILE *out) {
-    char from[8] = "obs", to = 'a', w[NAME_SIZE], b[NAME_SIZE];
+    char from[8] = "obs", to = 'a', gamma[NAME_SIZE], beta[NAME_SIZE];
     for (int i = 0; i < e->n_steps; i++) {
-        const sk_node *n = sk_graph_node(e->graph, e->steps[i]), *x = sk_graph_node(e->graph, n->in[0]);
-        int            is_layer = n->op == SK_OP_LINEAR;
-        if (n->n_in > 1 && n->in[1] >= 0) c_name(sk_graph_node(e->graph, n->in[1])->name, w);
-        if (n->n_in > 2 && n->in[2] >= 0) c_name(sk_graph_node(e->graph, n->in[2])->name, b);
+        const sk_node *n = sk_graph_node(e->graph, e->steps[i]);
         if (n->op == SK_OP_NORMALIZE)
             fprintf(out, "    normalize(%s, obs_mean, obs_inv_std, %d, %c);\n", from, n->cols, to);
-        else if (is_layer && n->cols == 1) fprintf(out, "    dot(%s, %s, %s, %d, %c);\n", from, w, b, x->cols, to);
-        else if (is_layer)
-            fprintf(out, "    linear(%s, %s, %s, %d, %d, %c);\n", from, w, b, x->cols, n->cols, to);
-        else if (n->op == SK_OP_LAYER_NORM) fprintf(out, "    layer_norm(%s, %s, %s, %d);\n", from, w, b, n->cols);
-        if (is_layer || n->op == SK_OP_NORMALIZE) {
+        if (n->op == SK_OP_ENCODE) write_encode(e->graph, e->steps[i], out, to);
+        if (n->op == SK_OP_LINEAR) write_layer(e, n, out, from, to);
+        if (n->op == SK_OP_LAYER_NORM)
+            fprintf(out, "    layer_norm(%s, %s, %s, %d);\n", from,
+                    c_name(sk_graph_node(e->graph, n->in[1])->name, gamma),
+                    c_name(sk_graph_node(e->graph, n->in[2])->name, beta), n->cols);
+        if (n->op != SK_OP_LAYER_NORM && n->op != SK_OP_UNARY) {
             from[0] = to;
             from[1] = '\0';
             to = to == 'a' ? 'b' : 'a';
         }
-        if ((is_layer && n->kind != SK_UNARY_IDENTITY) || n->op == SK_OP_UNARY)
-            fprintf(out, "    activate(%s, %d);\n", from, n->cols);
+        if (has_activation(n)) fprintf(out, "    activate(%s, %d);\n", from, n->cols);
     }
     return from[0];
 }
@@ -294,8 +359,9 @@ static sk_status write_source(const exporter *e, FILE *out, sk_error *reterr) {
     sk_policy_sha256(e->policy, sha256);
     fprintf(out,
             "/* %s: a policy for %s, written by `skiff export`; see %s.h.\n"
-            " * The order of every sum, the polynomials and fused multiply-add (fmaf) are those of skiff's own kernels, so\n"
-            " * the bits are the same wherever floats are IEEE and computed as such (FLT_EVAL_METHOD 0). Not for -ffast-math.\n"
+            " * The order of every sum, the polynomials and fused multiply-add (fmaf) are those of skiff's own kernels,\n"
+            " * so the bits are the same wherever floats are IEEE and computed as such (FLT_EVAL_METHOD 0); not with\n"
+            " * -ffast-math.\n"
             " * Parameters: SHA-256 %s */\n"
             "#include \"%s.h\"\n\n#include <math.h>\n\n"
             "/* Products and sums are fused where fmaf says so and nowhere else. */\n"
@@ -323,11 +389,14 @@ static sk_status write_header(const exporter *e, FILE *out, sk_error *reterr) {
             "#ifndef %s_POLICY_H\n#define %s_POLICY_H\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n"
             "enum { %s_OBS_SLOTS = %d, %s_ACTION_SLOTS = %d, %s_MASK_SIZE = %d };\n\n",
             e->name, s->env_name, guard, guard, guard, s->obs_dim, guard, s->action_slots, guard, s->mask_size);
-    fprintf(out, "/* obs: the observation as the environment gives it (%d numbers).\n", s->obs_dim);
+    fprintf(out, "/* obs: the observation as the environment gives it (%d numbers%s).\n", s->obs_dim,
+            e->has_integers && e->has_floats ? ", floats and ints of 4 bytes each" : "");
     if (s->mask_size > 0)
         fprintf(out, " * mask: %d bytes, 0 = this choice is not allowed; parts one after another.\n", s->mask_size);
     if (s->n_parts > 0) fputs(" * action: written; the most probable choice", out);
-    else fprintf(out, " * action: written; %d numbers, the mean: clip them to the environment's bounds", s->action_slots);
+    else
+        fprintf(out, " * action: written; %d numbers, the mean: clip them to the environment's bounds",
+                s->action_slots);
     for (int i = 0; i < s->n_parts; i++)
         fprintf(out, "%s %d to %d", i ? "," : " of", s->part_start[i], s->part_start[i] + s->part_n[i] - 1);
     fputs(". */\n", out);

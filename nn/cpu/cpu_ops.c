@@ -102,13 +102,6 @@ static void forward_encode(const cpu_block *b, sk_tensor t) {
     }
 }
 
-/* Are the rows of node t so empty that a layer had better add up the few rows of W that count? The order of the sum is
- * then bias, columns from left to right, multiplied and added in two roundings. */
-static int is_sparse(const cpu_block *b, sk_tensor t) {
-    const sk_node *n = sk_graph_node(b->plan->base.graph, t);
-    return n->op == SK_OP_ENCODE && n->cols >= 8 * sk_graph_node(b->plan->base.graph, n->in[0])->cols;
-}
-
 /* Y = X W + bias */
 static void sparse_linear(const cpu_block *b, sk_tensor t, const float *bias) {
     view     y = view_of(b, t), w = input_of(b, t, 1);
@@ -146,7 +139,7 @@ static void forward_linear(const cpu_block *b, sk_tensor t) {
     const sk_kernels *k = b->plan->k;
     view              y = view_of(b, t), x = input_of(b, t, 0), w = input_of(b, t, 1);
     const float      *bias = y.n->in[2] == SK_NO_TENSOR ? NULL : input_of(b, t, 2).v;
-    if (is_sparse(b, y.n->in[0])) sparse_linear(b, t, bias);
+    if (sk_graph_is_sparse(b->plan->base.graph, y.n->in[0])) sparse_linear(b, t, bias);
     else if (y.cols == 1) k->dot_rows(b->rows, x.cols, x.v, x.ld, w.v, bias ? bias[0] : 0.0f, y.v);
     else
         k->gemm(&(sk_gemm){.m = b->rows, .n = (int)y.ld, .k = x.cols, .a = x.v, .a_row = x.ld, .a_col = 1, .b = w.v,
@@ -193,7 +186,7 @@ static void backward_linear(const cpu_block *b, sk_tensor t) {
     view              y = view_of(b, t), x = input_of(b, t, 0), w = input_of(b, t, 1);
     if (y.n->kind != SK_UNARY_IDENTITY) /* in place: nobody else reads this gradient */
         k->unary_grad(y.n->kind, 0.0f, 0.0f, NULL, y.v, y.g, y.g, (size_t)(b->rows * y.ld), 0);
-    if (is_sparse(b, y.n->in[0])) sparse_linear_weight(b, t);
+    if (sk_graph_is_sparse(b->plan->base.graph, y.n->in[0])) sparse_linear_weight(b, t);
     else backward_linear_weight(b, &x, &w, &y);
     if (y.n->in[2] != SK_NO_TENSOR) {
         view bias = input_of(b, t, 2);

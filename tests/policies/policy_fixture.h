@@ -27,6 +27,28 @@ static const sk_policy_spaces fix_pendulum = {.env_name = "Pendulum-v1", .obs_di
 static const sk_policy_spaces fix_masked = {.env_name = "Masked-v0", .obs_dim = 5, .action_slots = 2, .n_parts = 2,
                                             .part_n = {3, 4}, .part_start = {-1, 10}, .mask_size = 7};
 
+/* Integers alone; integers among floats, few and many columns. */
+static const sk_policy_spaces fix_grid = {.env_name = "Grid-v0", .obs_dim = 1, .n_runs = 1, .runs = {{1, 500, 0}},
+                                          .action_slots = 2, .n_parts = 2, .part_n = {6, 2}, .part_start = {0, 1}};
+static const sk_policy_spaces fix_mixed = {.env_name = "Mixed-v0", .obs_dim = 4, .n_runs = 3,
+                                           .runs = {{1, 16, 0}, {2, 0, 0}, {1, 3, -1}}, .action_slots = 2};
+static const sk_policy_spaces fix_sparse = {.env_name = "Sparse-v0", .obs_dim = 4, .n_runs = 2,
+                                            .runs = {{2, 0, 0}, {2, 40, 5}}, .action_slots = 1};
+
+/* (rows x O) random observations; integers are out of their range now and then. */
+FIX_HELPER void fix_observe(const sk_policy_spaces *s, int rows, uint64_t *seed, float *obs) {
+    for (int r = 0; r < rows; r++)
+        for (int run = 0; run < (s->n_runs > 0 ? s->n_runs : 1); run++) {
+            int cols = s->n_runs > 0 ? s->runs[run].cols : s->obs_dim, choices = s->n_runs > 0 ? s->runs[run].choices : 0;
+            for (int i = 0; i < cols; i++, obs++) {
+                *obs = fix_uniform(seed, -3.0f, 3.0f) * (i % 7 ? 1.0f : 5.0f);
+                if (choices == 0) continue;
+                int32_t number = s->runs[run].low + (int32_t)fix_uniform(seed, 0.0f, (float)choices + 0.2f);
+                memcpy(obs, &number, sizeof number);
+            }
+        }
+}
+
 /* Move every parameter, biases too; the padding stays 0. */
 FIX_HELPER void fix_perturb(sk_policy *policy, uint64_t *seed) {
     sk_graph *g = NULL;

@@ -14,6 +14,8 @@ typedef union pilot {
     void (*discrete)(const float *obs, int *action);
     void (*masked)(const float *obs, const unsigned char *mask, int *action);
     void (*box)(const float *obs, float *action);
+    void (*grid)(const int *obs, int *action);
+    void (*mixed)(const void *obs, float *action);
 } pilot;
 
 typedef struct rig {
@@ -67,7 +69,7 @@ static void act_inside(rig *r, sk_policy *policy) {
     sk_device              *device = NULL;
     sk_inference           *inference = fix_inference(policy, ROWS, &device);
     uint64_t                seed = 7;
-    for (int i = 0; i < ROWS * s->obs_dim; i++) r->obs[i] = fix_uniform(&seed, -3.0f, 3.0f) * (i % 7 ? 1.0f : 20.0f);
+    fix_observe(s, ROWS, &seed, r->obs);
     for (int i = 0; i < ROWS * s->mask_size; i++) r->mask[i] = fix_uniform(&seed, 0.0f, 1.0f) > 0.5f;
     sk_inference_act(inference, &(sk_inference_io){.rows = ROWS, .obs = r->obs, .mask = r->mask, .deterministic = 1,
                                                    .action = r->action});
@@ -86,6 +88,8 @@ static void assert_same(rig *r, const sk_policy_spaces *s, const char *what) {
         const float  *obs = r->obs + row * s->obs_dim;
         for (int i = 0; i < s->mask_size; i++) mask[i] = r->mask[row * s->mask_size + i] > 0.5f;
         if (s->mask_size > 0) r->act.masked(obs, mask, got.i);
+        else if (s->n_parts > 0 && s->n_runs > 0) r->act.grid((const int *)(const void *)obs, got.i);
+        else if (s->n_runs > 0) r->act.mixed(obs, got.f);
         else if (s->n_parts > 0) r->act.discrete(obs, got.i);
         else r->act.box(obs, got.f);
         for (int i = 0; i < s->action_slots; i++) {
@@ -146,6 +150,16 @@ Test(export_c, gives_the_same_bits_with_narrow_wide_and_no_layers) {
     assert_exported(&wide, &none, SK_FILTER_NONE, "-O2");
     assert_exported(&wide, &narrow, SK_FILTER_NONE, "-O2");
     assert_exported(&wide, &large, SK_FILTER_NONE, "-O2");
+}
+
+Test(export_c, gives_the_same_bits_with_integers_in_the_observation) {
+    static const sk_policy_spaces *const spaces[] = {&fix_grid, &fix_mixed, &fix_sparse};
+    sk_model_config                      none = {.fcnet_activation = SK_ACT_TANH};
+    for (int i = 0; i < SK_COUNT(spaces); i++)
+        for (int filter = SK_FILTER_NONE; filter <= SK_FILTER_MEAN_STD; filter++) {
+            assert_exported(spaces[i], &tanh_net, (sk_obs_filter)filter, "-O1");
+            assert_exported(spaces[i], &none, (sk_obs_filter)filter, "-O1 -march=native");
+        }
 }
 
 Test(export_c, gives_the_same_bits_however_it_is_compiled) {

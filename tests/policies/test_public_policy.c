@@ -54,7 +54,7 @@ static void open_pair(pair *p, const sk_policy_spaces *spaces, const sk_model_co
     fix_save(p->policy, dir, path);
     cr_assert_eq(skiff_policy_load(path, &p->loaded, why, sizeof why), 0, "%s", why);
     fix_remove(dir, path);
-    for (int i = 0; i < ROWS * spaces->obs_dim; i++) p->obs[i] = fix_uniform(&seed, -2.0f, 4.0f);
+    fix_observe(spaces, ROWS, &seed, p->obs);
     for (int i = 0; i < ROWS * spaces->mask_size; i++) p->mask[i] = p->mask_u8[i] = fix_uniform(&seed, 0.0f, 1.0f) > 0.4f;
 }
 static void close_pair(pair *p) {
@@ -102,7 +102,8 @@ static const sk_model_config shared_net = {.fcnet_hiddens = {1, {24}}, .fcnet_ac
                                            .vf_share_layers = true, .layer_norm = true};
 
 Test(public_policy, acts_with_the_librarys_bits) {
-    const sk_policy_spaces *const spaces[] = {&fix_cartpole, &fix_pendulum, &fix_masked};
+    const sk_policy_spaces *const spaces[] = {&fix_cartpole, &fix_pendulum, &fix_masked,
+                                              &fix_grid,     &fix_mixed,    &fix_sparse};
     for (int i = 0; i < SK_COUNT(spaces); i++)
         for (int variant = 0; variant < 2; variant++) {
             pair p;
