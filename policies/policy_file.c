@@ -164,14 +164,15 @@ static sk_status read_values(const sk_pack *pack, sk_policy *policy, double coun
 
 /* A network like this has at least so many floats of parameters. */
 static double least_floats(const sk_policy_spaces *s, const sk_model_config *m) {
-    double floats = 0.0, width = s->n_runs > 0 ? 0.0 : s->obs_dim;
+    double floats = 0.0, width = s->n_runs > 0 ? 0.0 : s->obs_dim, outputs = s->n_parts > 0 ? 0.0 : s->action_slots;
+    for (int i = 0; i < s->n_parts; i++) outputs += s->part_n[i];
     for (int i = 0; i < s->n_runs; i++)
         width += (double)s->runs[i].cols * (s->runs[i].choices > 0 ? s->runs[i].choices : 1);
     for (int i = 0; i < m->fcnet_hiddens.n; i++) {
         floats += width * (double)m->fcnet_hiddens.v[i];
         width = (double)m->fcnet_hiddens.v[i];
     }
-    return floats + width; /* at least one output */
+    return floats + width * outputs; /* one trunk and the policy's head */
 }
 
 /* Are there parameters for what the file describes? Looked at before memory is taken for it. */

@@ -400,6 +400,13 @@ static void many_boxes(json_t *policy) {
     set(policy, "spaces", "action_slots", json_integer(4096));
     much_wider(policy);
 }
+static void wide_head(json_t *policy) { /* the hidden layer alone would fit */
+    set(policy, "spaces", "discrete_n", list(SK_POLICY_PARTS_MAX, 4096));
+    set(policy, "spaces", "discrete_start", list(SK_POLICY_PARTS_MAX, 0));
+    set(policy, "spaces", "mask_size", json_integer(0));
+    set(policy, "spaces", "action_slots", json_integer(SK_POLICY_PARTS_MAX));
+    set(policy, "model", "fcnet_hiddens", json_pack("[i]", 100));
+}
 
 Test(policy_file, refuses_descriptions_that_lie_without_believing_them_first) {
     static const struct {
@@ -412,7 +419,7 @@ Test(policy_file, refuses_descriptions_that_lie_without_believing_them_first) {
         LIE(not_shared), LIE(normed), LIE(no_model), LIE(no_spaces), LIE(odd_filter), LIE(minus_count),
         LIE(minus_version), LIE(worded_version), LIE(more_obs), LIE(many_obs), LIE(too_many_obs), LIE(no_obs),
         LIE(minus_obs), LIE(slots), LIE(no_slots), LIE(odd_mask), LIE(more_choices), LIE(many_choices), LIE(no_choice),
-        LIE(many_parts), LIE(odd_start), LIE(far_start), LIE(no_name), LIE(many_obs_and_wide), LIE(many_boxes)};
+        LIE(many_parts), LIE(odd_start), LIE(far_start), LIE(no_name), LIE(many_obs_and_wide), LIE(many_boxes), LIE(wide_head)};
     sk_error e;
     for (int i = 0; i < SK_COUNT(lies); i++) {
         largest = 0;
