@@ -1,9 +1,9 @@
-/* native: what the Python module skiff_gym calls through ctypes: environments of one agent with the host's duties that
- * Gymnasium's interface needs (time limits, clipping of actions, resets within the step), and skiff/policy.h. Built as
- * libskiff_gym.so; not meant for C programs.
- *
+/* native: what the Python module skiff_gym calls through ctypes: environments of one agent with the host's
+ * duties that Gymnasium's interface needs (time limits, clipping of actions, resets within the step), and
+ * skiff/policy.h. Built as libskiff_gym.so; not meant for C programs.
  * Columns are NumPy's: (N x ...) row-major, N environments.
  * Threads: one per instance. */
+#include "policies/policy.h"
 #include "rl/env.h"
 #include "skiff/policy.h"
 #include <math.h>
@@ -14,38 +14,39 @@
 #define EXPORT __attribute__((visibility("default")))
 
 typedef struct skiff_gym {
-    sk_env           *env;
-    const sk_env_api *api;
+    sk_env            *env;
+    const sk_env_api  *api;
     const sk_env_spec *spec;
-    sk_env_info       info;
-    void             *impl;
-    int               n;
-    int32_t          *age;    /* (N) steps in the episode                     */
-    sk_env_slot      *action; /* (N x S) clipped                              */
-    uint8_t          *active, *failed; /* (N)                                 */
-    char              error[600];
+    sk_env_info        info;
+    void              *impl;
+    int                n;
+    int32_t           *age;             /* (N) steps in the episode                     */
+    sk_env_slot       *action;          /* (N x S) clipped                              */
+    uint8_t           *active, *failed; /* (N)                                 */
+    char               error[600];
 } skiff_gym;
 
 /* One step's columns, as struct Step in _native.py. */
 typedef struct skiff_gym_step_io {
-    const sk_env_slot *action;  /* (N x S)                                                       */
-    void    *obs;               /* (N x O) slots; after a reset its first observation            */
-    float   *reward;            /* (N)                                                           */
-    uint8_t *terminated, *truncated; /* (N)                                                      */
-    uint8_t *mask;              /* (N x K), NULL if K is 0                                       */
-    float   *metrics;           /* (N x M), NULL if M is 0                                       */
-    void    *final_obs;         /* (N x O) written for ended environments, which are reset; NULL: none is */
+    const sk_env_slot *action; /* (N x S)                                                   */
+    void              *obs;    /* (N x O) slots; after a reset its first observation        */
+    float             *reward; /* (N)                                                       */
+    uint8_t           *terminated, *truncated; /* (N)                                       */
+    uint8_t           *mask;      /* (N x K), NULL if K is 0                                */
+    float             *metrics;   /* (N x M), NULL if M is 0                                */
+    void              *final_obs; /* (N x O) of ended environments, which are reset; NULL: nothing is reset */
 } skiff_gym_step_io;
 
 EXPORT void skiff_gym_destroy(skiff_gym *self);
-EXPORT int skiff_gym_create(const char *name, const char *plugin, int n_config, const char *const *config_names,
-                            const char *const *config_values, int max_episode_steps, int n_envs, skiff_gym **ret,
-                            char *err, size_t err_size);
+EXPORT int  skiff_gym_create(const char *name, const char *plugin, int n_config,
+                             const char *const *config_names, const char *const *config_values,
+                             int max_episode_steps, int n_envs, skiff_gym **ret, char *err, size_t err_size);
 EXPORT const char        *skiff_gym_name(const skiff_gym *self);
 EXPORT const sk_env_spec *skiff_gym_spec(const skiff_gym *self);
 EXPORT const char        *skiff_gym_error(const skiff_gym *self);
 EXPORT int skiff_gym_reset(skiff_gym *self, int env, const uint64_t *seed, void *obs, uint8_t *mask);
 EXPORT int skiff_gym_step(skiff_gym *self, const skiff_gym_step_io *io);
+EXPORT int skiff_gym_policy_integers(const char *path, uint8_t *ret_is_integer, char *err, size_t err_size);
 
 /* Named here so that the linker takes them along. */
 typedef void (*any_fn)(void);
@@ -82,17 +83,22 @@ static sk_status open_env(skiff_gym *self, const sk_env_params *params, sk_error
     if (!self->age || !self->action || !self->active || !self->failed)
         return SK_FAIL(reterr, SK_ENOMEM, "out of memory for %d environments", self->n);
     char why[400] = "";
-    if (self->api->create(sk_env_config_get(self->env), self->n, &self->impl, why, sizeof why) == 0) return SK_OK;
+    if (self->api->create(sk_env_config_get(self->env), self->n, &self->impl, why, sizeof why) == 0)
+        return SK_OK;
     self->impl = NULL;
     return SK_FAIL(reterr, SK_EENV, "environment \"%s\": create failed: %s", self->info.name, why);
 }
 
 int skiff_gym_create(const char *name, const char *plugin, int n_config, const char *const *config_names,
-                     const char *const *config_values, int max_episode_steps, int n_envs, skiff_gym **ret, char *err,
-                     size_t err_size) {
+                     const char *const *config_values, int max_episode_steps, int n_envs, skiff_gym **ret,
+                     char *err, size_t err_size) {
     sk_error      error = {0};
-    sk_env_params params = {.name = name, .plugin = plugin, .n_config = n_config, .config_names = config_names,
-                            .config_values = config_values, .max_episode_steps = max_episode_steps};
+    sk_env_params params = {.name = name,
+                            .plugin = plugin,
+                            .n_config = n_config,
+                            .config_names = config_names,
+                            .config_values = config_values,
+                            .max_episode_steps = max_episode_steps};
     skiff_gym    *self = n_envs > 0 ? calloc(1, sizeof *self) : NULL;
     if (self) self->n = n_envs;
     sk_status status = self ? open_env(self, &params, &error)
@@ -115,8 +121,8 @@ const char        *skiff_gym_error(const skiff_gym *self) { return self->error; 
 /* Note what the environment says went wrong. */
 static int failed(skiff_gym *self, const char *what, int env) {
     const char *why = self->api->last_error ? self->api->last_error(self->impl) : NULL;
-    snprintf(self->error, sizeof self->error, "environment \"%s\", env %d: %s: %s", self->info.name, env, what,
-             why && why[0] ? why : "(it gave no reason)");
+    snprintf(self->error, sizeof self->error, "environment \"%s\", env %d: %s: %s", self->info.name, env,
+             what, why && why[0] ? why : "(it gave no reason)");
     return -1;
 }
 
@@ -126,12 +132,13 @@ int skiff_gym_reset(skiff_gym *self, int env, const uint64_t *seed, void *obs, u
 }
 
 /* Copy slot `at` of a row, at the door: choices must be in range, box values are clipped. */
-static int admit(skiff_gym *self, const sk_env_action_part *part, int i, int env, size_t at, sk_env_slot slot) {
+static int admit(skiff_gym *self, const sk_env_action_part *part, int i, int env, size_t at,
+                 sk_env_slot slot) {
     if (part->kind == SK_ENV_DISCRETE) {
         self->action[at] = slot;
         if ((uint32_t)slot.i - (uint32_t)part->start < (uint32_t)part->n) return 0;
-        snprintf(self->error, sizeof self->error, "env %d: action \"%s\" is %d, wanted %d to %d", env, part->name,
-                 slot.i, part->start, part->start + part->n - 1);
+        snprintf(self->error, sizeof self->error, "env %d: action \"%s\" is %d, wanted %d to %d", env,
+                 part->name, slot.i, part->start, part->start + part->n - 1);
         return -1;
     }
     float low, high;
@@ -157,7 +164,8 @@ static int settle(skiff_gym *self, const skiff_gym_step_io *io, int env) {
     if (self->failed[env]) return failed(self, "step failed", env);
     if (!self->active[env]) io->terminated[env] = 1;
     self->age[env]++;
-    if (self->info.max_episode_steps > 0 && self->age[env] >= self->info.max_episode_steps) io->truncated[env] = 1;
+    if (self->info.max_episode_steps > 0 && self->age[env] >= self->info.max_episode_steps)
+        io->truncated[env] = 1;
     if (!io->final_obs || (!io->terminated[env] && !io->truncated[env])) return 0;
     memcpy((char *)io->final_obs + at, (char *)io->obs + at, row_bytes);
     return skiff_gym_reset(self, env, NULL, (char *)io->obs + at,
@@ -168,11 +176,36 @@ int skiff_gym_step(skiff_gym *self, const skiff_gym_step_io *io) {
     if (admit_all(self, io->action)) return -1;
     memset(self->active, 1, (size_t)self->n);
     memset(self->failed, 0, (size_t)self->n);
-    sk_env_io columns = {.struct_size = sizeof columns, .action = self->action, .obs = io->obs, .reward = io->reward,
-                         .terminated = io->terminated, .truncated = io->truncated, .mask = io->mask,
-                         .active = self->active, .failed = self->failed, .metrics = io->metrics};
+    sk_env_io columns = {.struct_size = sizeof columns,
+                         .action = self->action,
+                         .obs = io->obs,
+                         .reward = io->reward,
+                         .terminated = io->terminated,
+                         .truncated = io->truncated,
+                         .mask = io->mask,
+                         .active = self->active,
+                         .failed = self->failed,
+                         .metrics = io->metrics};
     if (self->api->step(self->impl, 0, self->n, &columns)) return failed(self, "step failed", 0);
     for (int env = 0; env < self->n; env++)
         if (settle(self, io, env)) return -1;
+    return 0;
+}
+
+/* ---- policies ---- */
+
+/* Which slots of an observation (O of them) the policy reads as integers. */
+int skiff_gym_policy_integers(const char *path, uint8_t *ret_is_integer, char *err, size_t err_size) {
+    sk_policy *policy = NULL;
+    sk_error   error = {0};
+    if (sk_policy_load(path, &policy, &error) != SK_OK) {
+        snprintf(err, err_size, "%s", error.msg);
+        return -1;
+    }
+    const sk_policy_spaces *spaces = sk_policy_spaces_get(policy);
+    memset(ret_is_integer, 0, (size_t)spaces->obs_dim);
+    for (int r = 0, at = 0; r < spaces->n_runs; at += spaces->runs[r++].cols)
+        memset(ret_is_integer + at, spaces->runs[r].choices > 0, (size_t)spaces->runs[r].cols);
+    sk_policy_destroy(&policy);
     return 0;
 }

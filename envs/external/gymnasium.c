@@ -1,14 +1,16 @@
-/* gymnasium: any environment of an installed Gymnasium, as "gymnasium:LunarLander-v3". One Python process per instance
- * (python/skiff_gym/worker.py) steps all its environments; actions, observations and flags lie in memory that both
- * sides map, so that a batch step is one short message there and one back.
+/* gymnasium: any environment of an installed Gymnasium, as "gymnasium:LunarLander-v3". One Python process
+ * per instance (python/skiff_gym/worker.py) steps all its environments; actions, observations and flags
+ * lie in memory that both sides map, so that a batch step is one short message there and one back.
  *
- * Config: `id`, what gymnasium.make is asked for (the part of the name behind the colon); `skiff.python`, the
- * interpreter ($SKIFF_PYTHON, else python3); `skiff.timeout_s` (60), patience with one request. All other pairs are
- * keyword arguments of gymnasium.make; numbers, true, false, null and Python literals are understood.
+ * Config: `id`, what gymnasium.make is asked for (the part of the name behind the colon); `skiff.python`,
+ * the interpreter ($SKIFF_PYTHON, else python3); `skiff.timeout_s` (60), patience with one request. All
+ * other pairs are keyword arguments of gymnasium.make; numbers, true, false, null and Python literals are
+ * understood.
  *
- * Describing needs the process too, so descriptions are remembered for the life of the program, and the process that
- * gave the last one is kept for the instance that most likely comes next.
- * A process that died is started anew by the next reset; its environments then go on from new, derived seeds. */
+ * Describing needs the process too, so descriptions are remembered for the life of the program, and the
+ * process that gave the last one is kept for the instance that most likely comes next.
+ * A process that died is started anew by the next reset; its environments then go on from new, derived
+ * seeds. */
 #include "envs/external/gymnasium.h"
 #include "core/base/status.h"
 #include "envs/external/gymnasium_spec.h"
@@ -30,7 +32,7 @@ typedef struct description {
     struct description   *next;
 } description;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the three below */
+static pthread_mutex_t    lock = PTHREAD_MUTEX_INITIALIZER; /* guards the three below */
 static description       *descriptions;
 static sk_pyworker       *spare; /* has described `spare_of`, and nothing else yet */
 static const description *spare_of;
@@ -42,26 +44,29 @@ typedef struct layout {
 
 typedef struct gym {
     const description *about;
-    sk_pyworker       *worker;  /* NULL before the first start */
-    unsigned char     *memory;  /* of the worker               */
+    sk_pyworker       *worker; /* NULL before the first start */
+    unsigned char     *memory; /* of the worker               */
     layout             at;
     int                n;
     size_t             row_bytes;
     int                slots;
     uint32_t           n_starts;
-    uint64_t          *seed;    /* (n) the last one given                                        */
-    uint8_t           *fresh;   /* (n) this process has not started a random stream for it yet   */
+    uint64_t          *seed;  /* (n) the last one given                                        */
+    uint8_t           *fresh; /* (n) this process has not started a random stream for it yet   */
     char               error[512];
 } gym;
 
 /* ---- processes and descriptions ---- */
 
 /* Start a process and let it describe its environment, which is made by that. */
-static sk_status start_described(const sk_gymnasium_settings *settings, sk_pyworker **ret_worker, sk_error *reterr) {
+static sk_status start_described(const sk_gymnasium_settings *settings, sk_pyworker **ret_worker,
+                                 sk_error *reterr) {
     SK_TRY(sk_pyworker_create(settings->python, settings->script, ret_worker, reterr));
-    sk_pyworker_call_params call = {.request = {.op = OP_DESCRIBE, .a = PROTOCOL}, .text = settings->request,
-                                    .what = "make", .timeout_s = settings->timeout_s};
-    sk_status status = sk_pyworker_call(*ret_worker, &call, reterr);
+    sk_pyworker_call_params call = {.request = {.op = OP_DESCRIBE, .a = PROTOCOL},
+                                    .text = settings->request,
+                                    .what = "make",
+                                    .timeout_s = settings->timeout_s};
+    sk_status               status = sk_pyworker_call(*ret_worker, &call, reterr);
     if (status != SK_OK) sk_pyworker_destroy(ret_worker);
     return status;
 }
@@ -136,7 +141,8 @@ static sk_pyworker *take_spare(const description *about) {
 
 /* The spare process may close its environment in order when the program ends. */
 __attribute__((destructor)) static void stop_spare(void) {
-    if (pthread_mutex_trylock(&lock) != 0) return; /* a thread is still at work: the kernel ends the process */
+    if (pthread_mutex_trylock(&lock) != 0)
+        return; /* a thread is still at work: the kernel ends the process */
     sk_pyworker_destroy(&spare);
     pthread_mutex_unlock(&lock);
 }
@@ -162,9 +168,10 @@ static void lay_out(gym *self) {
     self->at = at;
 }
 
-static sk_status call(gym *self, sk_pyworker_request request, const char *text, const char *what, sk_error *reterr) {
-    sk_pyworker_call_params params = {.request = request, .text = text, .what = what,
-                                      .timeout_s = self->about->settings.timeout_s};
+static sk_status call(gym *self, sk_pyworker_request request, const char *text, const char *what,
+                      sk_error *reterr) {
+    sk_pyworker_call_params params = {
+        .request = request, .text = text, .what = what, .timeout_s = self->about->settings.timeout_s};
     return sk_pyworker_call(self->worker, &params, reterr);
 }
 
@@ -176,7 +183,8 @@ static sk_status open_envs(gym *self, sk_error *reterr) {
     SK_TRY(sk_pyworker_map(self->worker, at->size, &memory, reterr));
     self->memory = memory;
     snprintf(text, sizeof text,
-             "{\"n_envs\":%d,\"size\":%zu,\"row_bytes\":%zu,\"slots\":%d,\"action\":%zu,\"obs\":%zu,\"reward\":%zu,"
+             "{\"n_envs\":%d,\"size\":%zu,\"row_bytes\":%zu,\"slots\":%d,\"action\":%zu,\"obs\":%zu,"
+             "\"reward\":%zu,"
              "\"terminated\":%zu,\"truncated\":%zu,\"failed\":%zu,\"mask\":%zu}",
              self->n, at->size, self->row_bytes, self->slots, at->action, at->obs, at->reward, at->terminated,
              at->truncated, at->failed, at->mask);
@@ -217,13 +225,16 @@ static sk_status make(const sk_env_config *config, int n_envs, gym **ret_self, s
     SK_TRY(find_description(config, &about, reterr));
     gym *self = calloc(1, sizeof *self);
     if (!self) return SK_FAIL(reterr, SK_ENOMEM, "out of memory for %d environments", n_envs);
-    *self = (gym){.about = about, .n = n_envs, .row_bytes = sk__gymnasium_row_bytes(&about->spec),
+    *self = (gym){.about = about,
+                  .n = n_envs,
+                  .row_bytes = sk__gymnasium_row_bytes(&about->spec),
                   .slots = sk__gymnasium_action_slots(&about->spec)};
     self->seed = calloc((size_t)n_envs, sizeof *self->seed);
     self->fresh = calloc((size_t)n_envs, 1);
     lay_out(self);
     sk_status status = SK_OK;
-    if (!self->seed || !self->fresh) status = SK_FAIL(reterr, SK_ENOMEM, "out of memory for %d environments", n_envs);
+    if (!self->seed || !self->fresh)
+        status = SK_FAIL(reterr, SK_ENOMEM, "out of memory for %d environments", n_envs);
     else status = start(self, reterr);
     if (status != SK_OK) {
         destroy(self);
@@ -282,7 +293,9 @@ static int reset(void *self_v, int env, const uint64_t *seed, void *obs, uint8_t
         if (start(self, &error) != SK_OK) return failed(self, &error);
     }
     if (seed) self->seed[env] = *seed;
-    sk_pyworker_request request = {.op = OP_RESET, .a = (uint32_t)env, .flag = seed || self->fresh[env],
+    sk_pyworker_request request = {.op = OP_RESET,
+                                   .a = (uint32_t)env,
+                                   .flag = seed || self->fresh[env],
                                    .seed = seed ? *seed : derived_seed(self, env)};
     if (call(self, request, NULL, "reset", &error) != SK_OK) return failed(self, &error);
     self->fresh[env] = 0;
@@ -295,8 +308,8 @@ static int step(void *self_v, int first, int count, const sk_env_io *io) {
     gym          *self = self_v;
     sk_error      error = {0};
     const layout *at = &self->at;
-    size_t from = (size_t)first, n = (size_t)count, mask_size = (size_t)self->about->spec.mask_size;
-    size_t action_bytes = (size_t)self->slots * sizeof(sk_env_slot);
+    size_t        from = (size_t)first, n = (size_t)count, mask_size = (size_t)self->about->spec.mask_size;
+    size_t        action_bytes = (size_t)self->slots * sizeof(sk_env_slot);
     if (!self->worker) {
         snprintf(self->error, sizeof self->error, "step: there is no Python process; reset starts one");
         return -1;
@@ -310,7 +323,7 @@ static int step(void *self_v, int first, int count, const sk_env_io *io) {
     memcpy(io->terminated, self->memory + at->terminated + from, n);
     memcpy(io->truncated, self->memory + at->truncated + from, n);
     if (mask_size) memcpy(io->mask, self->memory + at->mask + from * mask_size, n * mask_size);
-    size_t text_size;
+    size_t      text_size;
     const char *text = sk_pyworker_text(self->worker, &text_size);
     if (text_size == 0) return 0;
     memcpy(io->failed, self->memory + at->failed + from, n); /* the text says why */
@@ -321,8 +334,14 @@ static int step(void *self_v, int first, int count, const sk_env_io *io) {
 static const char *last_error(void *self_v) { return ((gym *)self_v)->error; }
 
 const sk_env_api sk_env_gymnasium = {
-    .abi_version = SK_ENV_ABI_VERSION, .struct_size = sizeof(sk_env_api), .name = "gymnasium",
+    .abi_version = SK_ENV_ABI_VERSION,
+    .struct_size = sizeof(sk_env_api),
+    .name = "gymnasium",
     .caps = SK_ENV_CAP_DETERMINISTIC, /* what Gymnasium asks of its environments; `skiff check-env` looks */
-    .describe = describe, .create = create, .destroy = destroy, .reset = reset, .step = step,
+    .describe = describe,
+    .create = create,
+    .destroy = destroy,
+    .reset = reset,
+    .step = step,
     .last_error = last_error,
 };

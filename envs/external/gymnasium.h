@@ -16,7 +16,7 @@ typedef struct sk_gymnasium_settings {
  * success. */
 SK_NODISCARD sk_status sk_gymnasium_settings_init(sk_gymnasium_settings *self, const sk_env_config *config,
                                                   sk_error *reterr);
-void sk_gymnasium_settings_deinit(sk_gymnasium_settings *self);
+void                   sk_gymnasium_settings_deinit(sk_gymnasium_settings *self);
 bool sk_gymnasium_settings_same(const sk_gymnasium_settings *a, const sk_gymnasium_settings *b);
 
 #endif

@@ -1,4 +1,5 @@
 #include "envs/external/gymnasium.h"
+#include "core/base/pack.h"
 #include "envs/python_paths.h"
 #include <jansson.h>
 #include <limits.h>
@@ -8,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char SCRIPT[] = "skiff_gym/worker.py";
+static const char   SCRIPT[] = "skiff_gym/worker.py";
 static const double TIMEOUT_S = 60.0, TIMEOUT_MAX_S = 86400.0;
 
 /* ---- the script ---- */
@@ -40,9 +41,12 @@ static sk_status find_script(char **ret_script, sk_error *reterr) {
         return *ret_script ? SK_OK : SK_FAIL(reterr, SK_ENOMEM, "out of memory for a path");
     }
     if (only_given)
-        return SK_FAIL(reterr, SK_ENOTFOUND, "the Python side, %s, is not in SKIFF_PYTHONPATH (\"%.200s\")", SCRIPT, given);
-    return SK_FAIL(reterr, SK_ENOTFOUND, "the Python side, %s, is neither in %.150s nor in %.150s; SKIFF_PYTHONPATH "
-                   "names its folder", SCRIPT, folders[0], SK_PYTHON_INSTALL_DIR);
+        return SK_FAIL(reterr, SK_ENOTFOUND, "the Python side, %s, is not in SKIFF_PYTHONPATH (\"%.200s\")",
+                       SCRIPT, given);
+    return SK_FAIL(reterr, SK_ENOTFOUND,
+                   "the Python side, %s, is neither in %.150s nor in %.150s; SKIFF_PYTHONPATH "
+                   "names its folder",
+                   SCRIPT, folders[0], SK_PYTHON_INSTALL_DIR);
 }
 
 /* ---- the config ---- */
@@ -51,8 +55,9 @@ static sk_status read_timeout(const char *text, double *ret, sk_error *reterr) {
     char *end;
     *ret = strtod(text, &end);
     if (end != text && !*end && *ret > 0 && *ret <= TIMEOUT_MAX_S) return SK_OK;
-    return SK_FAIL(reterr, SK_ECONFIG, "skiff.timeout_s: got \"%.40s\", wanted a number of seconds above 0, at most %g",
-                   text, TIMEOUT_MAX_S);
+    return SK_FAIL(reterr, SK_ECONFIG,
+                   "skiff.timeout_s: got \"%.40s\", wanted a number of seconds above 0, at most %g", text,
+                   TIMEOUT_MAX_S);
 }
 
 /* Sort the pairs: ours into *self and *ret_id, the rest into kwargs. */
@@ -67,8 +72,10 @@ static sk_status read_pairs(sk_gymnasium_settings *self, const sk_env_config *co
         } else if (strcmp(name, "skiff.timeout_s") == 0) {
             SK_TRY(read_timeout(value, &self->timeout_s, reterr));
         } else if (strncmp(name, "skiff.", 6) == 0) {
-            return SK_FAIL(reterr, SK_ECONFIG, "unknown config \"%.60s\"; known: skiff.python skiff.timeout_s, and the "
-                           "keyword arguments of gymnasium.make", name);
+            return SK_FAIL(reterr, SK_ECONFIG,
+                           "unknown config \"%.60s\"; known: skiff.python skiff.timeout_s, and the "
+                           "keyword arguments of gymnasium.make",
+                           name);
         } else if (json_object_set_new(kwargs, name, json_string(value)) != 0) {
             return SK_FAIL(reterr, SK_ECONFIG, "config \"%.60s\" is no UTF-8 text", name);
         }
@@ -77,7 +84,8 @@ static sk_status read_pairs(sk_gymnasium_settings *self, const sk_env_config *co
     return SK_FAIL(reterr, SK_ECONFIG, "it needs the name of an environment, as in gymnasium:CartPole-v1");
 }
 
-sk_status sk_gymnasium_settings_init(sk_gymnasium_settings *self, const sk_env_config *config, sk_error *reterr) {
+sk_status sk_gymnasium_settings_init(sk_gymnasium_settings *self, const sk_env_config *config,
+                                     sk_error *reterr) {
     *self = (sk_gymnasium_settings){.timeout_s = TIMEOUT_S};
     const char *id = NULL, *python = getenv("SKIFF_PYTHON");
     if (!python || !python[0]) python = "python3";
@@ -87,7 +95,7 @@ sk_status sk_gymnasium_settings_init(sk_gymnasium_settings *self, const sk_env_c
     if (status == SK_OK) status = find_script(&self->script, reterr);
     if (status == SK_OK) {
         request = json_pack("{s:s, s:O}", "id", id, "kwargs", kwargs);
-        self->request = request ? json_dumps(request, JSON_COMPACT) : NULL;
+        self->request = request ? sk_json_text(request) : NULL;
         self->python = strdup(python);
         if (!self->request) status = SK_FAIL(reterr, SK_ECONFIG, "the name \"%.60s\" is no UTF-8 text", id);
         else if (!self->python) status = SK_FAIL(reterr, SK_ENOMEM, "out of memory for a config");

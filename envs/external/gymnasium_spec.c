@@ -1,7 +1,7 @@
 /* The description is one JSON object:
  *   {"max_episode_steps": 500, "mask_size": 0,
  *    "obs":    [{"name", "dtype": "f32|u8|i32", "shape": [..], "low", "high"}, ...],
- *    "action": [{"name", "kind": "discrete", "n", "start"} | {"name", "kind": "box", "n", "low", "high"}, ...]}
+ *    "action": [{"name", "kind": "discrete", "n", "start"} or {"name", "kind": "box", "n", "low", "high"}]}
  * Bounds are the bytes of float32 numbers in hexadecimal: one number for all elements, or one for each. */
 #include "envs/external/gymnasium_spec.h"
 #include <jansson.h>
@@ -41,8 +41,8 @@ static bool hex_float(const char *hex, float *ret) {
 }
 
 /* Read one side's bounds of n elements: into *ret_one if they are all the same, else into the store. */
-static sk_status read_side(const char *hex, int n, bounds_store *store, float *ret_one, const float **ret_each,
-                           sk_error *reterr) {
+static sk_status read_side(const char *hex, int n, bounds_store *store, float *ret_one,
+                           const float **ret_each, sk_error *reterr) {
     size_t digits = strlen(hex);
     *ret_each = NULL;
     if (digits == HEX_PER_FLOAT) return hex_float(hex, ret_one) ? SK_OK : refuse("bounds", reterr);
@@ -83,8 +83,8 @@ static sk_status copy_name(char to[SK_ENV_NAME_MAX], const char *name, sk_error 
 static sk_status read_obs(json_t *json, sk_env_field *field, bounds_store *store, sk_error *reterr) {
     const char *name, *dtype, *low, *high;
     json_t     *shape;
-    if (json_unpack(json, "{s:s, s:s, s:o, s:s, s:s}", "name", &name, "dtype", &dtype, "shape", &shape, "low", &low,
-                    "high", &high))
+    if (json_unpack(json, "{s:s, s:s, s:o, s:s, s:s}", "name", &name, "dtype", &dtype, "shape", &shape, "low",
+                    &low, "high", &high))
         return refuse("an observation", reterr);
     SK_TRY(copy_name(field->name, name, reterr));
     field->dtype = strcmp(dtype, "f32") == 0 ? SK_ENV_F32 : strcmp(dtype, "u8") == 0 ? SK_ENV_U8 : SK_ENV_I32;
@@ -111,8 +111,8 @@ static sk_status read_action(json_t *json, sk_env_action_part *part, bounds_stor
     const char  *name, *kind, *low = NULL, *high = NULL;
     float        one[2] = {-INFINITY, INFINITY};
     const float *each[2] = {NULL, NULL};
-    if (json_unpack(json, "{s:s, s:s, s:i, s?i, s?s, s?s}", "name", &name, "kind", &kind, "n", &part->n, "start",
-                    &part->start, "low", &low, "high", &high) ||
+    if (json_unpack(json, "{s:s, s:s, s:i, s?i, s?s, s?s}", "name", &name, "kind", &kind, "n", &part->n,
+                    "start", &part->start, "low", &low, "high", &high) ||
         part->n < 1 || part->n > ELEMENTS_MAX)
         return refuse("an action", reterr);
     SK_TRY(copy_name(part->name, name, reterr));
@@ -135,7 +135,8 @@ static sk_status read_all(json_t *json, sk_env_spec *spec, bounds_store *store, 
     spec->n_agents = 1;
     spec->n_obs = (int)json_array_size(obs);
     spec->n_action = (int)json_array_size(action);
-    if (spec->n_obs < 1 || spec->n_obs > SK_ENV_FIELDS_MAX || spec->n_action < 1 || spec->n_action > SK_ENV_FIELDS_MAX)
+    if (spec->n_obs < 1 || spec->n_obs > SK_ENV_FIELDS_MAX || spec->n_action < 1 ||
+        spec->n_action > SK_ENV_FIELDS_MAX)
         return refuse("the number of observations or actions", reterr);
     for (int i = 0; i < spec->n_obs; i++)
         SK_TRY(read_obs(json_array_get(obs, (size_t)i), &spec->obs[i], store, reterr));

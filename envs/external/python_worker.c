@@ -30,9 +30,9 @@ struct sk_pyworker {
     int    control_fd; /* our end of the socket                     */
     int    life_fd;    /* the pipe's writing side; never written to */
     int    memory_fd;
-    void  *memory;     /* mapped, or NULL                           */
+    void  *memory; /* mapped, or NULL                           */
     size_t memory_size;
-    char  *text;       /* of the last reply, ends with a NUL        */
+    char  *text; /* of the last reply, ends with a NUL        */
     size_t text_size, text_cap;
     char   how[HOW_SIZE]; /* it ended, once reaped                  */
 };
@@ -110,11 +110,13 @@ static sk_status open_channels(sk_pyworker *self, int theirs[3], sk_error *reter
         return SK_FAIL(reterr, SK_EIO, "cannot open a socket pair: %s", strerror(errno));
     self->control_fd = pair[0];
     theirs[0] = pair[1];
-    if (pipe2(life, O_CLOEXEC) != 0) return SK_FAIL(reterr, SK_EIO, "cannot open a pipe: %s", strerror(errno));
+    if (pipe2(life, O_CLOEXEC) != 0)
+        return SK_FAIL(reterr, SK_EIO, "cannot open a pipe: %s", strerror(errno));
     theirs[1] = life[0];
     self->life_fd = life[1];
     self->memory_fd = memfd_create("skiff-python", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (self->memory_fd < 0) return SK_FAIL(reterr, SK_EIO, "cannot create a memory file: %s", strerror(errno));
+    if (self->memory_fd < 0)
+        return SK_FAIL(reterr, SK_EIO, "cannot create a memory file: %s", strerror(errno));
     if (!move_up(&theirs[0]) || !move_up(&theirs[1]) || !move_up(&self->memory_fd))
         return SK_FAIL(reterr, SK_EIO, "cannot move a descriptor: %s", strerror(errno));
     theirs[2] = self->memory_fd;
@@ -127,20 +129,22 @@ static int add_files(posix_spawn_file_actions_t *files, const int theirs[3]) {
     /* Standard output is for our results alone. */
     if (!rc && fcntl(STDERR_FILENO, F_GETFD) >= 0)
         rc = posix_spawn_file_actions_adddup2(files, STDERR_FILENO, STDOUT_FILENO);
-    for (int i = 0; !rc && i < 3; i++) rc = posix_spawn_file_actions_adddup2(files, theirs[i], CONTROL_FD + i);
+    for (int i = 0; !rc && i < 3; i++)
+        rc = posix_spawn_file_actions_adddup2(files, theirs[i], CONTROL_FD + i);
     if (!rc) rc = posix_spawn_file_actions_addclosefrom_np(files, FIRST_OTHER_FD);
     return rc;
 }
 
 /* posix_spawn's own style: 0 or an errno. */
 static int spawn(const char *python, const char *script, const int theirs[3], pid_t *ret_pid) {
-    char       *argv[] = {(char *)(uintptr_t)python, (char *)(uintptr_t)"-u", (char *)(uintptr_t)script, NULL};
-    sigset_t    all, masked;
+    char    *argv[] = {(char *)(uintptr_t)python, (char *)(uintptr_t) "-u", (char *)(uintptr_t)script, NULL};
+    sigset_t all, masked;
     posix_spawnattr_t          attr;
     posix_spawn_file_actions_t files;
     sigfillset(&all);
     sigemptyset(&masked);
-    sigaddset(&masked, SIGINT); /* Ctrl-C goes to the whole terminal; the script is to ignore it from the start */
+    sigaddset(&masked,
+              SIGINT); /* Ctrl-C goes to the whole terminal; the script is to ignore it from the start */
     int rc = posix_spawnattr_init(&attr);
     if (rc) return rc;
     rc = posix_spawn_file_actions_init(&files);
@@ -168,8 +172,8 @@ static sk_status start(sk_pyworker *self, const char *python, const char *script
     SK_TRY(status);
     if (rc == ENOENT || rc == EACCES || rc == ENOTDIR)
         return SK_FAIL(reterr, SK_ENOTFOUND,
-                       "cannot start Python as \"%s\": %s (env.python or $SKIFF_PYTHON names another one)", python,
-                       strerror(rc));
+                       "cannot start Python as \"%s\": %s (env.python or $SKIFF_PYTHON names another one)",
+                       python, strerror(rc));
     if (rc) return SK_FAIL(reterr, SK_EIO, "cannot start Python as \"%s\": %s", python, strerror(rc));
     self->pid = pid;
     self->pidfd = pidfd_open(pid, 0);
@@ -181,7 +185,8 @@ static sk_status start(sk_pyworker *self, const char *python, const char *script
     return SK_FAIL(reterr, SK_EIO, "cannot watch Python process %d: %s", (int)pid, strerror(rc));
 }
 
-sk_status sk_pyworker_create(const char *python, const char *script, sk_pyworker **ret_worker, sk_error *reterr) {
+sk_status sk_pyworker_create(const char *python, const char *script, sk_pyworker **ret_worker,
+                             sk_error *reterr) {
     SK_ASSERT(python && script && ret_worker);
     sk_pyworker *self = calloc(1, sizeof *self);
     if (!self) return SK_FAIL(reterr, SK_ENOMEM, "out of memory for a Python process");
@@ -211,13 +216,15 @@ void sk_pyworker_destroy(sk_pyworker **self_p) {
 sk_status sk_pyworker_map(sk_pyworker *self, size_t size_bytes, void **ret_memory, sk_error *reterr) {
     SK_ASSERT(self && size_bytes > 0 && !self->memory);
     if (ftruncate(self->memory_fd, (off_t)size_bytes) != 0)
-        return SK_FAIL(reterr, SK_ENOMEM, "cannot size shared memory to %zu bytes: %s", size_bytes, strerror(errno));
+        return SK_FAIL(reterr, SK_ENOMEM, "cannot size shared memory to %zu bytes: %s", size_bytes,
+                       strerror(errno));
     /* Nobody can take mapped pages away from us. */
     if (fcntl(self->memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0)
         return SK_FAIL(reterr, SK_EIO, "cannot seal shared memory: %s", strerror(errno));
     void *map = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, self->memory_fd, 0);
     if (map == MAP_FAILED)
-        return SK_FAIL(reterr, SK_ENOMEM, "cannot map %zu bytes of shared memory: %s", size_bytes, strerror(errno));
+        return SK_FAIL(reterr, SK_ENOMEM, "cannot map %zu bytes of shared memory: %s", size_bytes,
+                       strerror(errno));
     self->memory = map;
     self->memory_size = size_bytes;
     *ret_memory = map;
@@ -237,10 +244,13 @@ static sk_status wait_for(const conversation *c, short events, sk_error *reterr)
     sk_pyworker *self = c->worker;
     for (;;) {
         double        left_s = c->end_s - sk_clock_now_s();
-        struct pollfd fds[] = {{.fd = self->control_fd, .events = events}, {.fd = self->pidfd, .events = POLLIN}};
-        int rc = poll(fds, 2, left_s > 0 ? (int)ceil(left_s < 1e6 ? left_s * 1e3 : 1e9) : 0);
+        struct pollfd fds[] = {{.fd = self->control_fd, .events = events},
+                               {.fd = self->pidfd, .events = POLLIN}};
+        int           rc = poll(fds, 2, left_s > 0 ? (int)ceil(left_s < 1e6 ? left_s * 1e3 : 1e9) : 0);
         if (rc < 0 && errno == EINTR) continue;
-        if (rc < 0) return SK_FAIL(reterr, SK_EIO, "waiting for the answer to %s: poll: %s", c->what, strerror(errno));
+        if (rc < 0)
+            return SK_FAIL(reterr, SK_EIO, "waiting for the answer to %s: poll: %s", c->what,
+                           strerror(errno));
         if (fds[0].revents) return SK_OK; /* its last words come before its death */
         if (fds[1].revents) return died(self, c->what, reterr);
         if (c->end_s > sk_clock_now_s()) continue;
@@ -297,7 +307,9 @@ const char *sk_pyworker_text(const sk_pyworker *self, size_t *ret_size) {
 
 sk_status sk_pyworker_call(sk_pyworker *self, const sk_pyworker_call_params *params, sk_error *reterr) {
     SK_ASSERT(self && params && params->what);
-    conversation c = {.worker = self, .what = params->what, .timeout_s = params->timeout_s,
+    conversation c = {.worker = self,
+                      .what = params->what,
+                      .timeout_s = params->timeout_s,
                       .end_s = sk_clock_now_s() + params->timeout_s};
     if (self->pidfd < 0)
         return SK_FAIL(reterr, SK_EDEAD, "the Python process %d %s before %s", self->pid, self->how, c.what);
@@ -309,8 +321,9 @@ sk_status sk_pyworker_call(sk_pyworker *self, const sk_pyworker_call_params *par
     SK_TRY(receive_all(&c, &head, sizeof head, reterr));
     if (head.status > 1 || head.n_text > TEXT_MAX) {
         kill_and_reap(self);
-        return SK_FAIL(reterr, SK_ECORRUPT, "the Python process answered %s by something that is no reply (%08x %08x)",
-                       c.what, head.status, head.n_text);
+        return SK_FAIL(reterr, SK_ECORRUPT,
+                       "the Python process answered %s by something that is no reply (%08x %08x)", c.what,
+                       head.status, head.n_text);
     }
     SK_TRY(reserve_text(self, head.n_text, reterr));
     SK_TRY(receive_all(&c, self->text, head.n_text, reterr));

@@ -51,7 +51,8 @@ def find_library():
 
 
 def open_library():
-    library = ctypes.CDLL(find_library())
+    path = find_library()
+    library = ctypes.CDLL(path)
     texts = POINTER(c_char_p)
     prototypes = {
         "skiff_gym_create": (c_int, [c_char_p, c_char_p, c_int, texts, texts, c_int, c_int, POINTER(c_void_p),
@@ -62,6 +63,7 @@ def open_library():
         "skiff_gym_error": (c_char_p, [c_void_p]),
         "skiff_gym_reset": (c_int, [c_void_p, c_int, POINTER(c_uint64), c_void_p, c_void_p]),
         "skiff_gym_step": (c_int, [c_void_p, POINTER(Step)]),
+        "skiff_gym_policy_integers": (c_int, [c_char_p, c_void_p, c_char_p, c_size_t]),
         "skiff_policy_load": (c_int, [c_char_p, POINTER(c_void_p), c_char_p, c_size_t]),
         "skiff_policy_destroy": (None, [POINTER(c_void_p)]),
         "skiff_policy_env_name": (c_char_p, [c_void_p]),
@@ -74,7 +76,10 @@ def open_library():
                                        c_void_p]),
     }
     for name, (result, arguments) in prototypes.items():
-        function = getattr(library, name)
+        try:
+            function = getattr(library, name)
+        except AttributeError:
+            raise ImportError(f"{path} is of another version than this module: it lacks {name}") from None
         function.restype, function.argtypes = result, arguments
     return library
 

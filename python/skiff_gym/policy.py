@@ -23,22 +23,27 @@ class Policy:
         self.mask_size = self.lib.skiff_policy_mask_size(self.handle)
         self.is_discrete = bool(self.lib.skiff_policy_is_discrete(self.handle))
         self.seed, self.counter = seed, 0
+        integers = np.zeros(self.obs_slots, np.uint8)
+        if self.lib.skiff_gym_policy_integers(str(path).encode(), integers.ctypes.data, error, _native.ERROR_SIZE):
+            raise _native.Error(error.value.decode(errors="replace"))
+        self.integers = np.flatnonzero(integers)
 
     def rows_of(self, observation):
-        """(rows of slots, was it a batch?): integers as int32, all else as float32; a Dict's parts in their order."""
+        """(rows of slots, was it a batch?). A Dict's parts come in their order."""
         parts = list(observation.values()) if isinstance(observation, dict) else [observation]
         parts = [np.asarray(part) for part in parts]
-        slots = [part.astype(np.int32).view(np.float32) if np.issubdtype(part.dtype, np.integer)
-                 else part.astype(np.float32) for part in parts]
-        total = sum(part.size for part in slots)
+        total = sum(part.size for part in parts)
         n, rest = divmod(total, self.obs_slots)
-        is_batch = len(set(part.shape[:1] for part in slots)) == 1 and slots[0].shape[:1] == (n,) and (
-            total != self.obs_slots or any(part.ndim > 1 for part in slots))
+        # A batch has all its parts' first dimension in common; one row of one slot without a second one is no batch.
+        is_batch = all(part.shape[:1] == (n,) for part in parts) and (n > 1 or any(part.ndim > 1 for part in parts))
         if rest or n == 0 or (n > 1 and not is_batch):
             raise ValueError(f"the observation has {total} numbers in shapes {[part.shape for part in parts]}, wanted "
-                             f"{self.obs_slots} for each of a batch")
-        rows = np.concatenate([part.reshape(n, -1) for part in slots], axis=1)
-        return np.ascontiguousarray(rows), is_batch
+                             f"{self.obs_slots}, or that many for each of a batch")
+        values = np.concatenate([part.reshape(n, -1).astype(np.float64) for part in parts], axis=1)
+        rows = values.astype(np.float32)
+        if self.integers.size:
+            rows.view(np.int32)[:, self.integers] = values[:, self.integers]
+        return rows, is_batch
 
     def predict(self, observation, state=None, episode_start=None, deterministic=True, action_masks=None):
         """(action, None). One observation or a batch of them; `state` and `episode_start` are for policies with

@@ -262,7 +262,7 @@ class Worker:
             width, read = build_reader(leaf, self.ints, floats, slot)
             self.readers.append((leaf.path, read))
             slot += width
-        assert offset == at["row_bytes"] and slot == at["slots"], "the two sides count observations or actions differently"
+        assert (offset, slot) == (at["row_bytes"], at["slots"]), "the two sides count slots differently"
         return ""
 
     def actions(self, rows):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Gymnasium's environments in skiff: the same numbers as our own, everything that can go wrong, and nothing left behind.
+"""Gymnasium's environments in skiff: the same numbers as our own, all that can go wrong, and nothing left behind.
 Runs $SKIFF_BIN with the Python of tests/python/setup.sh."""
 import json
 import os
@@ -19,7 +19,8 @@ CONFIG = """
 algorithm: ppo
 env: {gymnasium: "%s", config: {%s}}
 seed: 3
-env_runners: {num_env_runners: %d, num_envs_per_env_runner: %d, rollout_fragment_length: 32, placement: %s, on_invalid: %s}
+env_runners: {num_env_runners: %d, num_envs_per_env_runner: %d, rollout_fragment_length: 32, placement: %s,
+  on_invalid: %s}
 training: {minibatch_size: 64, num_epochs: 2}
 evaluation: {num_episodes: 0}
 stop: {training_iteration: %d}
@@ -189,7 +190,9 @@ def flags_come_through_apart():
 
 @test
 def the_time_limit_is_the_registered_one_or_the_given_one():
-    limit = lambda *config: json.loads(skiff("envs", "gymnasium:CartPole-v1", "--json", *config)[0])["max_episode_steps"]
+    def limit(*config):
+        return json.loads(skiff("envs", "gymnasium:CartPole-v1", "--json", *config)[0])["max_episode_steps"]
+
     assert limit() == 500
     assert limit("max_episode_steps=7") == 7
     out, _ = rollout("gymnasium:faulty_envs:Counting-v0", "--steps", "45", "--max-episode-steps", "15")
@@ -261,8 +264,9 @@ def bad_observations_are_named():
 
 @test
 def a_dead_process_is_reported_by_its_end():
-    holds(rollout("gymnasium:faulty_envs:Dies-v0", "--steps", "5", code=1)[1], "was killed by signal 9 (SIGKILL) during step")
-    holds(rollout("gymnasium:faulty_envs:Exits-v0", "--steps", "5", code=1)[1], "exited with status 7 during step")
+    for name, wanted in (("Dies", "was killed by signal 9 (SIGKILL) during step"),
+                         ("Exits", "exited with status 7 during step")):
+        holds(rollout(f"gymnasium:faulty_envs:{name}-v0", "--steps", "5", code=1)[1], wanted)
 
 
 @test

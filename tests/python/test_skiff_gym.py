@@ -190,19 +190,19 @@ def evaluated(run, *options):
 
 
 def play(env, policy, seed):
-    obs, _ = env.reset(seed=seed)
+    obs, info = env.reset(seed=seed)
     total, over = 0.0, False
     while not over:
-        action, state = policy.predict(obs)
+        action, state = policy.predict(obs, action_masks=info.get("action_mask"))
         assert state is None
-        obs, reward, terminated, truncated, _ = env.step(action)
+        obs, reward, terminated, truncated, info = env.step(action)
         total, over = total + reward, terminated or truncated
     return total
 
 
 @test
 def a_policy_acts_as_skiff_eval_does():
-    for name in ("CartPole-v1", "Pendulum-v1"):
+    for name in ("CartPole-v1", "Pendulum-v1", "FrozenLake-v1", "Taxi-v3", "Blackjack-v1"):
         with tempfile.TemporaryDirectory(prefix="skiff-python-") as folder:
             run = trained(name, folder)
             policy, env = skiff_gym.load_policy(run), skiff_gym.make(name)
@@ -222,6 +222,8 @@ def predict_takes_one_or_a_batch():
         assert all(policy.predict(row)[0] == action for row, action in zip(rows, actions))
         assert policy.predict(rows[:1])[0].shape == (1,) and policy.predict(rows[0])[0].shape == ()
         assert np.array_equal(policy.predict(rows.astype(np.float64))[0], actions)
+        whole = np.arange(8).reshape(2, 4) - 4
+        assert np.array_equal(policy.predict(whole)[0], policy.predict(whole.astype(np.float32))[0])
         raises(ValueError, "wanted 4", lambda: policy.predict(np.zeros(5)))
         draws = [skiff_gym.load_policy(run, seed=s).predict(rows, deterministic=False)[0] for s in (1, 1, 2)]
         assert np.array_equal(draws[0], draws[1]) and not np.array_equal(draws[0], draws[2])
