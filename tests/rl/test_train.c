@@ -2,6 +2,7 @@
  * damaged, foreign or cannot be written; runners that die. */
 #include "algorithms/ppo/ppo.h"
 #include "rl/checkpoint.h"
+#include "rl/evaluate.h"
 #include "tests/rl/rig.h"
 
 #include <math.h>
@@ -189,15 +190,50 @@ Test(train, interrupted_before_it_began_still_leaves_a_checkpoint) {
 
 /* ---- checkpoints on disk ---- */
 
-Test(train, keeps_the_newest_checkpoints_and_the_best_policy) {
+Test(train, keeps_the_newest_checkpoints) {
     char *dir = rig_folder();
-    train((experiment){.iterations = 5, .checkpoint_every = BATCH}, dir, 0);
+    train((experiment){.iterations = 5, .checkpoint_every = BATCH}, dir, 0); /* keep is 2 */
     cr_assert_eq(sk_checkpoint_newest(dir), 5 * BATCH);
     for (int i = 1; i <= 5; i++) {
         const char *folder = rig_text("%s/checkpoints/%d", dir, i * BATCH);
         cr_assert_eq(access(folder, F_OK) == 0, i >= 4, "%s", folder);
     }
     rig_remove(&dir);
+}
+
+/* Evaluated after every iteration; `best` is the largest mean of all. */
+static void note_best(void *user, const sk_train_progress *progress) {
+    double *best = user, now = sk_metrics_get(progress->metrics, SK_METRIC_EVAL_RETURN_MEAN, -INFINITY);
+    if (progress->evaluated && now > *best) *best = now;
+}
+static double best_of(const char *dir, int iterations, int resume) {
+    double  best = -INFINITY;
+    rig_run run = {.yaml = yaml_of((experiment){.iterations = iterations}), .run_dir = dir, .resume = resume,
+                   .set = {"evaluation={num_episodes: 7, interval_steps: 1, seed: 40}", "training.lr=0.02"},
+                   .on_progress = note_best, .user = &best};
+    rig_train_ok(run);
+    return best;
+}
+Test(train, keeps_the_policy_that_was_evaluated_best_also_over_a_resume) {
+    char         *whole = rig_folder(), *cut = rig_folder();
+    double        best = best_of(whole, 14, 0), first = best_of(cut, 7, 0), second = best_of(cut, 14, 1);
+    sk_policy    *policy = NULL, *other = NULL;
+    sk_env       *env = NULL;
+    sk_evaluation e;
+    char          sha[2][65];
+    cr_assert_eq(best, fmax(first, second));
+    cr_assert_eq(sk_env_create(&(sk_env_params){.name = "CartPole-v1", .max_episode_steps = 90}, &env, NULL), SK_OK);
+    cr_assert_eq(sk_policy_load(whole, &policy, NULL), SK_OK); /* a run folder stands for its best */
+    cr_assert_eq(sk_policy_load(cut, &other, NULL), SK_OK);
+    sk_policy_sha256(policy, sha[0]), sk_policy_sha256(other, sha[1]);
+    cr_assert_str_eq(sha[0], sha[1]);
+    sk_evaluate_params p = {.env = env, .policy = policy, .n_episodes = 7, .seed = 40};
+    cr_assert_eq(sk_evaluate_run(&p, &e, NULL), SK_OK);
+    cr_assert_eq(e.return_mean, best);
+    cr_assert_neq(sk_policy_version(policy), 14, "the last is the best: this proves nothing");
+    sk_policy_destroy(&policy), sk_policy_destroy(&other);
+    sk_env_destroy(&env);
+    rig_remove(&whole), rig_remove(&cut);
 }
 
 static void refuses_to_resume(const char *dir, experiment e, sk_status wanted, const char *part1, const char *part2) {
@@ -279,10 +315,10 @@ Test(train, a_checkpoint_that_cannot_be_written_leaves_the_old_one) {
     rig_remove(&dir);
 }
 
-/* From the second iteration on, no file may grow beyond 12 KiB: state.skiff breaks off in the middle. */
+/* After the second iteration's checkpoint, no file may grow beyond 12 KiB: state.skiff breaks off in the middle. */
 static void limit_file_size(void *user, const sk_train_progress *progress) {
     (void)user;
-    if (sk_metrics_get(progress->metrics, SK_METRIC_TRAINING_ITERATION, 0) < 2) return;
+    if (sk_metrics_get(progress->metrics, SK_METRIC_TRAINING_ITERATION, 0) < 3) return; /* reported before it is saved */
     struct rlimit limit;
     getrlimit(RLIMIT_FSIZE, &limit);
     limit.rlim_cur = 12 << 10;
@@ -342,7 +378,7 @@ static int killed_pid;
 static void kill_a_runner(void *user, const sk_train_progress *progress) {
     (void)user;
     int pids[16];
-    if (sk_metrics_get(progress->metrics, SK_METRIC_TRAINING_ITERATION, 0) != 2) return;
+    if (sk_metrics_get(progress->metrics, SK_METRIC_TRAINING_ITERATION, 0) != 3) return;
     int n = rig_children(pids, 16);
     cr_assert_eq(n, 2, "%d runner processes", n);
     killed_pid = pids[1] > pids[0] ? pids[1] : pids[0];
@@ -353,7 +389,7 @@ Test(train, reports_a_killed_runner_by_name_and_signal_and_leaves_nothing) {
     char   *dir = rig_folder();
     int     pids[16];
     rig_run run = {.yaml = yaml_of((experiment){.runners = 2, .iterations = 8, .placement = "process",
-                                                .checkpoint_every = BATCH}),
+                                                .checkpoint_every = 2 * BATCH}),
                    .run_dir = dir, .on_progress = kill_a_runner};
     cr_assert_eq(rig_train(&run), SK_EDEAD, "%s", run.error.msg);
     rig_has(run.error.msg, "runner-");
