@@ -1,5 +1,7 @@
 #include "rl/runner_arg.h"
 
+#include "core/base/pack.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <limits.h>
@@ -63,7 +65,7 @@ sk_status sk__env_text_encode(const sk_train_config *config, char **ret_text, sk
     json_t *all = bad ? NULL
                       : json_pack("{s:s, s:s, s:O, s:I}", "name", name, "plugin", absolute, "config", pairs,
                                   "max_episode_steps", (json_int_t)params->max_episode_steps);
-    *ret_text = all ? json_dumps(all, JSON_COMPACT) : NULL;
+    *ret_text = all ? sk_json_text(all) : NULL;
     json_decref(pairs);
     json_decref(all);
     return *ret_text ? SK_OK
@@ -80,12 +82,21 @@ sk_status sk__env_text_open(const char *text, size_t size, sk_env **ret_env, sk_
     if (!all || json_unpack_ex(all, &why, 0, "{s:s, s:s, s:o, s:I}", "name", &name, "plugin", &plugin, "config", &pairs,
                                "max_episode_steps", &max_steps)) {
         json_decref(all);
+        if (!why.text[0]) return SK_FAIL(reterr, SK_ENOMEM, "runner: no memory to read the environment's description");
         return SK_FAIL(reterr, SK_ECORRUPT, "runner: the environment's description cannot be read: %s", why.text);
     }
+    int bad = !json_is_object(pairs) || json_object_size(pairs) > PAIRS_MAX || max_steps < 0 || max_steps > INT_MAX;
     json_object_foreach(pairs, key, value) {
-        if (n == PAIRS_MAX) break;
+        if (bad || !json_is_string(value)) {
+            bad = 1;
+            break;
+        }
         names[n] = key;
         values[n++] = json_string_value(value);
+    }
+    if (bad) {
+        json_decref(all);
+        return SK_FAIL(reterr, SK_ECORRUPT, "runner: the environment's description has a config that is none");
     }
     sk_env_params params = {.name = name, .plugin = plugin, .n_config = n, .config_names = names,
                             .config_values = values, .max_episode_steps = (int)max_steps};

@@ -187,6 +187,20 @@ sk_status sk_file_write_atomic(const char *path, const void *bytes, size_t size,
     return write_atomic(path, &(piece){bytes, size}, 1, reterr);
 }
 
+/* ---- JSON ---- */
+
+char *sk_json_text(const json_t *json) {
+    const size_t flags = JSON_COMPACT | JSON_ENCODE_ANY;
+    size_t       size = json_dumpb(json, NULL, 0, flags);
+    char        *text = size ? malloc(size + 1) : NULL;
+    if (text && json_dumpb(json, text, size, flags) != size) { /* nothing to fail for want of room */
+        free(text);
+        text = NULL;
+    }
+    if (text) text[size] = '\0';
+    return text;
+}
+
 /* ---- the writer ---- */
 
 struct sk_pack_writer {
@@ -309,7 +323,7 @@ sk_status sk_pack_writer_save(sk_pack_writer *self, const char *path, sk_error *
     if (json_object_get(self->json, SECTIONS_KEY) != self->sections)
         return SK_FAIL(reterr, SK_EINVAL, "cannot write %s: the JSON key \"%s\" is the container's own", path,
                        SECTIONS_KEY);
-    char     *text = json_dumps(self->json, JSON_COMPACT);
+    char     *text = sk_json_text(self->json);
     piece    *pieces = calloc(4 + 2 * self->n_sections, sizeof *pieces);
     sk_status status = text && pieces
                            ? save_text(self, path, text, pieces, reterr)

@@ -47,6 +47,10 @@ uint32_t      sk_pack_version(const sk_pack *self);
 SK_NODISCARD sk_status sk_pack_section(const sk_pack *self, const char *name, size_t size,
                                        const void **ret_bytes, size_t *ret_size, sk_error *reterr);
 
+/* A JSON value as compact text, whole or not at all: where memory is short, json_dumps leaves characters out and says
+ * nothing. Caller frees; NULL: no memory. */
+char *sk_json_text(const json_t *json);
+
 /* Lower-case hex SHA-256 of `bytes` into ret_hex[65]. */
 void sk_sha256_hex(const void *bytes, size_t size, char ret_hex[65]);
 /* Write text to a file as atomically as above. */
