@@ -43,7 +43,7 @@ static sk_status parse_slot(const sk_env_action_part *part, const char *file, in
         return SK_FAIL(reterr, SK_EINVAL, "%s:%d: action \"%s\": got %g, wanted an integer from %d to %d",
                        file, line, part->name, value, part->start, part->start + part->n - 1);
     }
-    if (!isfinite(value)) {
+    if (!isfinite((float)value)) {
         return SK_FAIL(reterr, SK_EINVAL, "%s:%d: action \"%s\": got %g, wanted a finite number", file, line,
                        part->name, value);
     }

@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 enum { PATH_SIZE = 4096 };
+/* No run counts so far (a double's integers end there, too); what a file says beyond it is damage. */
+static const int64_t COUNT_MAX = (int64_t)1 << 53;
 
 static sk_status path_of(char *ret_path, sk_error *reterr, const char *fmt, ...) SK_PRINTF(3, 4);
 static sk_status path_of(char *ret_path, sk_error *reterr, const char *fmt, ...) {
@@ -210,6 +212,9 @@ static sk_status read_numbers(const json_t *json, const sk_checkpoint_state *s, 
         int metric = sk_metric_find(key);
         if (metric >= 0 && json_is_number(value)) sk_metrics_set(s->metrics, (sk_metric)metric, json_number_value(value));
     }
+    double env_steps = sk_metrics_get(s->metrics, SK_METRIC_ENV_STEPS, 0.0);
+    if (step < 0 || step > COUNT_MAX || !(env_steps >= 0.0 && env_steps <= (double)COUNT_MAX))
+        return SK_FAIL(reterr, SK_ECORRUPT, "it says it is at step %lld, after %g env steps", (long long)step, env_steps);
     if (strcmp(device, s->device) != 0)
         sk_log(SK_LOG_WARN, "the checkpoint was made on \"%s\", this is \"%s\": the last bits may differ", device,
                s->device);
@@ -225,6 +230,11 @@ static sk_status read_state(const sk_pack *pack, const sk_checkpoint_state *s, s
     SK_TRY(read_numbers(json, s, &step, reterr));
     SK_TRY(sk_pack_section(pack, "episode_window", sizeof *s->window, &bytes, NULL, reterr));
     memcpy(s->window, bytes, sizeof *s->window);
+    if (s->window->n_total < 0 || s->window->n_total > COUNT_MAX) { /* it is an index, too */
+        long long n_total = (long long)s->window->n_total;
+        s->window->n_total = 0;
+        return SK_FAIL(reterr, SK_ECORRUPT, "it says that %lld episodes have ended", n_total);
+    }
     SK_TRY(sk_pack_section(pack, "best_return", sizeof *s->best_return, &bytes, NULL, reterr));
     memcpy(s->best_return, bytes, sizeof *s->best_return);
     SK_TRY(sk_pack_section(pack, "environments", SIZE_MAX, &bytes, &size, reterr));

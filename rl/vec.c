@@ -198,8 +198,9 @@ sk_status sk_vec_env_state_load(sk_vec *self, int env, const void *bytes, sk_err
     SK_TRY(check_state(self, env, reterr));
     state_head head;
     memcpy(&head, bytes, sizeof head);
-    if (head.age < 0 || head.age > INT32_MAX || head.episode < 0 || head.n_invalid < 0 ||
-        head.invalid_streak < 0 || head.invalid_streak > SK_VEC_INVALID_MAX) {
+    /* far from where counting on would wrap round */
+    if (head.age < 0 || head.age > INT32_MAX / 2 || head.episode < 0 || head.episode > INT64_MAX / 2 ||
+        head.n_invalid < 0 || head.n_invalid > INT64_MAX / 2 || head.invalid_streak < 0 || head.invalid_streak > SK_VEC_INVALID_MAX) {
         return SK_FAIL(reterr, SK_ECORRUPT, "environment \"%s\", env %lld: its saved counters make no sense",
                        self->info.name, (long long)(self->params.first_env + env));
     }

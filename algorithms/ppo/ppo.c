@@ -351,8 +351,9 @@ static sk_status ppo_load(void *self, const sk_pack *pack, sk_error *reterr) {
     size_t       size = 2 * sk_policy_n_floats(p->x.policy) * sizeof(float);
     json_t      *json = json_object_get(sk_pack_json(pack), "ppo");
     if (!json || json_unpack_ex(json, &why, 0, "{s:I, s:I}", "adam_steps", &adam_steps, "n_shuffles", &n_shuffles) ||
-        adam_steps < 0 || n_shuffles < 0)
-        return SK_FAIL(reterr, SK_ECORRUPT, "the checkpoint holds no state of ppo");
+        adam_steps < 0 || n_shuffles < 0 || adam_steps > INT64_MAX / 2 || n_shuffles > INT64_MAX / 2)
+        return SK_FAIL(reterr, SK_ECORRUPT, "the checkpoint's state of ppo: %s",
+                       !json ? "there is none" : why.text[0] ? why.text : "its counts make no sense");
     SK_TRY(sk_pack_section(pack, "ppo_kl_coeff", sizeof p->kl_coeff, &bytes, NULL, reterr));
     memcpy(&p->kl_coeff, bytes, sizeof p->kl_coeff);
     SK_TRY(sk_pack_section(pack, "adam", size, &bytes, NULL, reterr));

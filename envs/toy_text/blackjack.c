@@ -145,8 +145,17 @@ static int state_save(void *self_v, int env, void *bytes) {
     return 0;
 }
 
+/* Can such a hand be held? Its numbers are observations, and with a sum far below zero the dealer would draw for ages. */
+static bool can_be(const hand *h) {
+    return h->sum >= 0 && h->sum <= 2 * LIMIT && h->n_cards >= 0 && h->n_cards <= 2 * LIMIT && h->first_card >= 0 &&
+           h->first_card <= 10 && (h->has_ace == 0 || h->has_ace == 1);
+}
+
 static int state_load(void *self_v, int env, const void *bytes) {
-    memcpy(&((blackjack *)self_v)->games[env], bytes, sizeof(game));
+    game saved;
+    memcpy(&saved, bytes, sizeof saved);
+    if (!can_be(&saved.player) || !can_be(&saved.dealer)) return -1;
+    ((blackjack *)self_v)->games[env] = saved;
     return 0;
 }
 
