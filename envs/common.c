@@ -10,7 +10,8 @@ int sk__env_config_known(const sk_env_config *config, const char *const *known, 
         int found = 0;
         for (int k = 0; k < n; k++) found |= strcmp(config->names[i], known[k]) == 0;
         if (found) continue;
-        int used = snprintf(err, err_size, "unknown config \"%s\"; known:%s", config->names[i], n ? "" : " none");
+        int used =
+            snprintf(err, err_size, "unknown config \"%s\"; known:%s", config->names[i], n ? "" : " none");
         for (int k = 0; k < n && used > 0 && (size_t)used < err_size; k++) {
             used += snprintf(err + used, err_size - (size_t)used, " %s", known[k]);
         }

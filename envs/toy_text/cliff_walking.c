@@ -59,7 +59,8 @@ static int create_as(bool slippery, const sk_env_config *config, int n_envs, voi
 static int create(const sk_env_config *config, int n_envs, void **ret_self, char *err, size_t err_size) {
     return create_as(false, config, n_envs, ret_self, err, err_size);
 }
-static int create_slippery(const sk_env_config *config, int n_envs, void **ret_self, char *err, size_t err_size) {
+static int create_slippery(const sk_env_config *config, int n_envs, void **ret_self, char *err,
+                           size_t err_size) {
     return create_as(true, config, n_envs, ret_self, err, err_size);
 }
 
@@ -71,9 +72,16 @@ const sk_env_api sk_env_cliff_walking = {
     .state_load = sk__tabular_state_load,
 };
 const sk_env_api sk_env_cliff_walking_slippery = {
-    .abi_version = SK_ENV_ABI_VERSION, .struct_size = sizeof(sk_env_api), .name = "CliffWalkingSlippery-v1",
+    .abi_version = SK_ENV_ABI_VERSION,
+    .struct_size = sizeof(sk_env_api),
+    .name = "CliffWalkingSlippery-v1",
     .caps = SK_ENV_CAP_DETERMINISTIC | SK_ENV_CAP_STATE,
-    .describe = describe, .create = create_slippery, .destroy = sk__tabular_destroy, .reset = sk__tabular_reset,
-    .step = sk__tabular_step, .state_size = sk__tabular_state_size, .state_save = sk__tabular_state_save,
+    .describe = describe,
+    .create = create_slippery,
+    .destroy = sk__tabular_destroy,
+    .reset = sk__tabular_reset,
+    .step = sk__tabular_step,
+    .state_size = sk__tabular_state_size,
+    .state_save = sk__tabular_state_save,
     .state_load = sk__tabular_state_load,
 };

@@ -30,7 +30,8 @@ typedef struct settings {
     double      success_rate;
 } settings;
 
-static int read_config(const sk_env_config *config, const lake *fallback, settings *ret, char *err, size_t err_size) {
+static int read_config(const sk_env_config *config, const lake *fallback, settings *ret, char *err,
+                       size_t err_size) {
     static const char *const known[] = {"map_name", "is_slippery", "success_rate"};
     *ret = (settings){.lake = fallback, .slippery = true, .success_rate = 1.0 / 3.0};
     if (sk__env_config_known(config, known, 3, err, err_size)) return -1;
@@ -46,8 +47,8 @@ static int read_config(const sk_env_config *config, const lake *fallback, settin
     return sk__env_config_unit(config, known[2], &ret->success_rate, err, err_size);
 }
 
-static int describe(const sk_env_config *config, const lake *fallback, int max_steps, sk_env_spec *spec, char *err,
-                    size_t err_size) {
+static int describe(const sk_env_config *config, const lake *fallback, int max_steps, sk_env_spec *spec,
+                    char *err, size_t err_size) {
     settings s;
     if (read_config(config, fallback, &s, err, err_size)) return -1;
     sk__tabular_describe(spec, s.lake->size * s.lake->size, "move", N_ACTIONS);

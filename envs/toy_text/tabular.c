@@ -60,7 +60,8 @@ void sk__tabular_start(sk__tabular *self, int env, const uint64_t *seed) {
         if (self->start_cdf[middle] > u) high = middle;
         else low = middle + 1;
     }
-    e->state = low < self->n_states ? low : 0; /* a sum that stays below 1 by rounding: index 0, as argmax has it */
+    e->state =
+        low < self->n_states ? low : 0; /* a sum that stays below 1 by rounding: index 0, as argmax has it */
 }
 
 const sk__outcome *sk__tabular_move(sk__tabular *self, int env, int action) {

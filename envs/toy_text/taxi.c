@@ -27,7 +27,9 @@ typedef struct settings {
     double rainy_probability, fickle_probability;
 } settings;
 
-static int encode(place p) { return ((p.row * SIZE + p.col) * (N_STOPS + 1) + p.passenger) * N_STOPS + p.destination; }
+static int encode(place p) {
+    return ((p.row * SIZE + p.col) * (N_STOPS + 1) + p.passenger) * N_STOPS + p.destination;
+}
 
 static place decode(int s) {
     return (place){.row = s / (N_STOPS * (N_STOPS + 1) * SIZE), .col = s / (N_STOPS * (N_STOPS + 1)) % SIZE,
@@ -77,7 +79,8 @@ static sk__outcome act(int state, int action) {
 }
 
 static int read_config(const sk_env_config *config, settings *ret, char *err, size_t err_size) {
-    static const char *const known[] = {"is_rainy", "rainy_probability", "fickle_passenger", "fickle_probability"};
+    static const char *const known[] = {"is_rainy", "rainy_probability", "fickle_passenger",
+                                        "fickle_probability"};
     *ret = (settings){.rainy_probability = 0.8, .fickle_probability = 0.3};
     if (sk__env_config_known(config, known, 4, err, err_size) ||
         sk__env_config_bool(config, known[0], &ret->rainy, err, err_size) ||

@@ -60,8 +60,9 @@ static inline void rig_refuses(const char *env, const char *name, const char *va
     const sk_env_api *api = sk_env_builtin(env);
     sk_env_spec       spec = {.struct_size = sizeof spec};
     char              err[256] = "";
-    cr_assert_neq(api->describe(&(sk_env_config){.n = 1, .names = &name, .values = &value}, &spec, err, sizeof err), 0,
-                  "%s takes %s=%s", env, name, value);
+    cr_assert_neq(
+        api->describe(&(sk_env_config){.n = 1, .names = &name, .values = &value}, &spec, err, sizeof err), 0,
+        "%s takes %s=%s", env, name, value);
     cr_assert(strstr(err, wanted), "\"%s\" does not say \"%s\"", err, wanted);
 }
 

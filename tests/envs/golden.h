@@ -25,14 +25,16 @@ static inline float golden_number(char **at) {
 }
 
 /* The slots of an observation row, floats or integers. */
-static inline void golden_same_obs(const sk_env_spec *spec, const float *got, char **wanted, const char *what, int line) {
+static inline void golden_same_obs(const sk_env_spec *spec, const float *got, char **wanted, const char *what,
+                                   int line) {
     for (int f = 0, at = 0; f < spec->n_obs; f++) {
         for (int i = 0; i < sk_env_field_size(&spec->obs[f]); i++, at++) {
             float   want = golden_number(wanted);
             int32_t want_int = (int32_t)want;
             char    text[32];
             sk_env_slot_text(&spec->obs[f], &got[at], text, sizeof text);
-            cr_assert(memcmp(&got[at], spec->obs[f].dtype == SK_ENV_I32 ? (void *)&want_int : (void *)&want, 4) == 0,
+            cr_assert(memcmp(&got[at], spec->obs[f].dtype == SK_ENV_I32 ? (void *)&want_int : (void *)&want,
+                             4) == 0,
                       "line %d, %s[%d]: got %s, wanted %.9g", line, what, at, text, (double)want);
         }
     }
@@ -58,8 +60,11 @@ static inline golden_count golden_replay_with(const char *name, const char *labe
     sk_error error = {0};
     sk_env  *env = NULL;
     sk_vec  *vec = NULL;
-    cr_assert_eq(sk_env_create(&(sk_env_params){.name = name, .n_config = n_config, .config_names = names,
-                                                 .config_values = values}, &env, &error), SK_OK, "%s", error.msg);
+    cr_assert_eq(sk_env_create(
+                     &(sk_env_params){
+                         .name = name, .n_config = n_config, .config_names = names, .config_values = values},
+                     &env, &error),
+                 SK_OK, "%s", error.msg);
     const sk_env_info *info = sk_env_info_get(env);
     const sk_env_spec *spec = sk_env_spec_get(env);
     char path[4096], line[4096];
@@ -112,6 +117,8 @@ static inline golden_count golden_replay_with(const char *name, const char *labe
     return count;
 }
 
-static inline golden_count golden_replay(const char *name) { return golden_replay_with(name, "", 0, NULL, NULL); }
+static inline golden_count golden_replay(const char *name) {
+    return golden_replay_with(name, "", 0, NULL, NULL);
+}
 
 #endif

@@ -65,7 +65,8 @@ Test(taxi, equals_gymnasium_with_its_mask) {
     cr_assert_eq(count.steps, 1500);
     cr_assert_gt(count.terminated, 10);
     cr_assert_gt(count.truncated, 1);
-    count = golden_replay_with("Taxi-v4", "-wet", 2, CONFIG("is_rainy", "fickle_passenger"), CONFIG("true", "true"));
+    count = golden_replay_with("Taxi-v4", "-wet", 2, CONFIG("is_rainy", "fickle_passenger"),
+                               CONFIG("true", "true"));
     cr_assert_gt(count.terminated, 10);
 }
 
@@ -102,7 +103,8 @@ Test(blackjack, equals_gymnasium) {
     golden_count count = golden_replay("Blackjack-v1");
     cr_assert_eq(count.steps, 1500);
     cr_assert_gt(count.terminated, 500);
-    count = golden_replay_with("Blackjack-v1", "-natural", 2, CONFIG("sab", "natural"), CONFIG("false", "true"));
+    count =
+        golden_replay_with("Blackjack-v1", "-natural", 2, CONFIG("sab", "natural"), CONFIG("false", "true"));
     cr_assert_gt(count.terminated, 500);
 }
 

@@ -77,7 +77,8 @@ static void fill_rows(pair *p, const sk_encode_run *runs, int n_runs, int normal
                     continue;
                 }
                 int     bad = fix_below(&seed, 11) == 0;
-                int32_t number = bad ? runs[i].low + runs[i].choices : runs[i].low + fix_below(&seed, runs[i].choices);
+                int32_t number =
+                    bad ? runs[i].low + runs[i].choices : runs[i].low + fix_below(&seed, runs[i].choices);
                 if (bad && fix_below(&seed, 2)) number = runs[i].low - 1;
                 memcpy(&raw[at], &number, sizeof number);
                 for (int k = 0; k < runs[i].choices; k++) *columns++ = number == runs[i].low + k;
@@ -122,11 +123,13 @@ static void same_layer(const sk_encode_run *runs, int n_runs, int normalized, in
     for (int which = 0; which < 2; which++) sk_plan_backward(p.plan[which], ROWS);
     int ld_x = sk_graph_node(p.g[0], p.x[0])->ld, ld = sk_graph_node(p.g[0], p.y[0])->ld;
     for (int r = 0; r < ROWS; r++) {
-        assert_same_bits(sk_plan_output(p.plan[0], p.x[0]) + r * ld_x, p.columns + r * p.cols, (size_t)p.cols, "encoded");
-        for (int c = p.cols; c < ld_x; c++) cr_assert_eq(sk_plan_output(p.plan[0], p.x[0])[r * ld_x + c], 0.0f);
+        assert_same_bits(sk_plan_output(p.plan[0], p.x[0]) + r * ld_x, p.columns + r * p.cols, (size_t)p.cols,
+                         "encoded");
+        for (int c = p.cols; c < ld_x; c++)
+            cr_assert_eq(sk_plan_output(p.plan[0], p.x[0])[r * ld_x + c], 0.0f);
         for (int c = 0; c < width; c++)
-            cr_assert_float_eq(sk_plan_output(p.plan[0], p.y[0])[r * ld + c], sk_plan_output(p.plan[1], p.y[1])[r * ld + c],
-                               2e-6);
+            cr_assert_float_eq(sk_plan_output(p.plan[0], p.y[0])[r * ld + c],
+                               sk_plan_output(p.plan[1], p.y[1])[r * ld + c], 2e-6);
     }
     const float *a = sk_plan_grad(p.plan[0]), *b = sk_plan_grad(p.plan[1]);
     double       size = 0.0;
@@ -138,7 +141,8 @@ static void same_layer(const sk_encode_run *runs, int n_runs, int normalized, in
     close_pair(&p);
 }
 
-static const sk_encode_run one_large[] = {{1, 60, 0}}, several[] = {{2, 0, 0}, {2, 40, -3}, {1, 0, 0}, {1, 7, 100}},
+static const sk_encode_run one_large[] = {{1, 60, 0}},
+                           several[] = {{2, 0, 0}, {2, 40, -3}, {1, 0, 0}, {1, 7, 100}},
                            dense[] = {{3, 0, 0}, {1, 5, 2}};
 
 Test(encode, a_sparse_layer_equals_the_dense_one) {

@@ -7,9 +7,12 @@
 static sk_env *open_mixed(int n_config, const char *const *names, const char *const *values) {
     sk_env  *env = NULL;
     sk_error error = {0};
-    cr_assert_eq(sk_env_create(&(sk_env_params){.plugin = rig_plugin("mixed"), .n_config = n_config,
-                                                .config_names = names, .config_values = values}, &env, &error), SK_OK,
-                 "%s", error.msg);
+    cr_assert_eq(sk_env_create(&(sk_env_params){.plugin = rig_plugin("mixed"),
+                                                .n_config = n_config,
+                                                .config_names = names,
+                                                .config_values = values},
+                               &env, &error),
+                 SK_OK, "%s", error.msg);
     return env;
 }
 
@@ -52,7 +55,8 @@ static int play(sk_env *env, sk_on_invalid on_invalid, int n_steps, int64_t *ret
             int32_t harbour;
             memcpy(&harbour, &obs[r * 4 + 3], sizeof harbour);
             cr_assert(harbour >= 2 && harbour <= 6, "harbour %d", harbour);
-            sk_env_action_random(sk_env_spec_get(env), 1, (uint64_t)r, (uint64_t)t, mask + r * 5, action + r * 2);
+            sk_env_action_random(sk_env_spec_get(env), 1, (uint64_t)r, (uint64_t)t, mask + r * 5,
+                                 action + r * 2);
             cr_assert_eq(mask[r * 5 + action[r * 2].i + 1], 1);
         }
         if (sk_vec_step_run(vec, &step, error) != SK_OK) break;
@@ -85,22 +89,24 @@ Test(spaces, an_integer_out_of_its_range_stops_the_run_or_drops_the_episode) {
 /* ---- training ---- */
 
 static const char *mixed_yaml(int runners, int iterations) {
-    return rig_text("algorithm: ppo\n"
-                    "env: {plugin: \"%s\", config: {refuse: 1}}\n"
-                    "seed: 5\n"
-                    "env_runners: {num_env_runners: %d, num_envs_per_env_runner: %d, rollout_fragment_length: 32,\n"
-                    "  observation_filter: MeanStdFilter}\n"
-                    "model: {fcnet_hiddens: [32]}\n"
-                    "training: {lr: 5.0e-3, num_epochs: 8, minibatch_size: 128, gamma: 0.5}\n"
-                    "evaluation: {num_episodes: 20}\n"
-                    "stop: {training_iteration: %d}\n",
-                    rig_plugin("mixed"), runners, 16 / (runners ? runners : 1), iterations);
+    return rig_text(
+        "algorithm: ppo\n"
+        "env: {plugin: \"%s\", config: {refuse: 1}}\n"
+        "seed: 5\n"
+        "env_runners: {num_env_runners: %d, num_envs_per_env_runner: %d, rollout_fragment_length: 32,\n"
+        "  observation_filter: MeanStdFilter}\n"
+        "model: {fcnet_hiddens: [32]}\n"
+        "training: {lr: 5.0e-3, num_epochs: 8, minibatch_size: 128, gamma: 0.5}\n"
+        "evaluation: {num_episodes: 20}\n"
+        "stop: {training_iteration: %d}\n",
+        rig_plugin("mixed"), runners, 16 / (runners ? runners : 1), iterations);
 }
 
-/* 8 points are there to be had; random actions get about 4.7. The environment itself refuses forbidden courses. */
+/* 8 points are there to be had; random actions get 4. The environment itself refuses forbidden courses. */
 Test(spaces, ppo_learns_from_floats_integers_and_masks) {
     sk_train_result result = rig_train_ok((rig_run){.yaml = mixed_yaml(0, 40)});
-    cr_assert_gt(result.metrics.value[SK_METRIC_EVAL_RETURN_MEAN], 7.2, "%g", result.metrics.value[SK_METRIC_EVAL_RETURN_MEAN]);
+    cr_assert_gt(result.metrics.value[SK_METRIC_EVAL_RETURN_MEAN], 7.2, "%g",
+                 result.metrics.value[SK_METRIC_EVAL_RETURN_MEAN]);
 }
 
 Test(spaces, the_same_bits_for_any_number_of_runners_and_after_a_resume) {
@@ -132,7 +138,8 @@ static void run_is(const sk_policy_spaces *s, int i, int cols, int choices, int 
 }
 
 Test(spaces, a_policy_sees_runs_of_slots) {
-    sk_policy_spaces floats = spaces_of("CartPole-v1"), taxi = spaces_of("Taxi-v4"), cards = spaces_of("Blackjack-v1");
+    sk_policy_spaces floats = spaces_of("CartPole-v1"), taxi = spaces_of("Taxi-v4"),
+                     cards = spaces_of("Blackjack-v1");
     cr_assert_eq(floats.n_runs, 0);
     cr_assert_eq(taxi.n_runs, 1);
     run_is(&taxi, 0, 1, 500, 0);
@@ -161,7 +168,8 @@ Test(spaces, a_policy_file_keeps_them) {
     sk_model_config  model = {.fcnet_hiddens = {.n = 1, .v = {8}}};
     sk_policy       *policy = NULL, *back = NULL;
     sk_error         error = {0};
-    cr_assert_eq(sk_policy_create(&spaces, &model, SK_FILTER_MEAN_STD, 1, &policy, &error), SK_OK, "%s", error.msg);
+    cr_assert_eq(sk_policy_create(&spaces, &model, SK_FILTER_MEAN_STD, 1, &policy, &error), SK_OK, "%s",
+                 error.msg);
     cr_assert_eq(sk_policy_save(policy, path, &error), SK_OK, "%s", error.msg);
     cr_assert_eq(sk_policy_load(path, &back, &error), SK_OK, "%s", error.msg);
     cr_assert_eq(sk_policy_spaces_same(sk_policy_spaces_get(back), &spaces, &error), SK_OK, "%s", error.msg);

@@ -96,7 +96,8 @@ static int step(void *self_v, int first, int count, const sk_env_io *io) {
             snprintf(self->error, sizeof self->error, "course %d is forbidden", action[0].i);
             return 1;
         }
-        io->reward[i] = 0.5f * (float)(action[0].i == right_course(e)) + 0.5f * (float)(action[1].i == (e->x > 0.0f));
+        io->reward[i] =
+            0.5f * (float)(action[0].i == right_course(e)) + 0.5f * (float)(action[1].i == (e->x > 0.0f));
         io->terminated[i] = ++e->t == STEPS;
         io->truncated[i] = 0;
         write_row(self, e, (sk_env_slot *)io->obs + i * OBS_SLOTS, io->mask + i * MASK);
