@@ -167,6 +167,14 @@ def training_gives_the_same_bits_as_our_own_environment_wherever_it_runs():
 
 
 @test
+def integers_and_masks_train_as_our_own_do():
+    theirs, ours = Run("Taxi-v4"), Run()
+    theirs.train()
+    ours.train("env=Taxi-v3")
+    assert theirs.result()["params_sha256"] == ours.result()["params_sha256"]
+
+
+@test
 def lunar_lander_trains_and_evaluates():
     if subprocess.run([VENV_PYTHON, "-c", "import Box2D"], stderr=subprocess.DEVNULL).returncode != 0:
         skip("there is no Box2D")
