@@ -7,6 +7,7 @@
 int sk_cmd_envs(int argc, char **argv);      /* skiff envs [NAME|PLUGIN.so[:NAME]]           */
 int sk_cmd_rollout(int argc, char **argv);   /* skiff rollout ENV (--actions FILE|--random)  */
 int sk_cmd_check_env(int argc, char **argv); /* skiff check-env NAME|PLUGIN.so[:NAME]        */
+int sk_cmd_new_env(int argc, char **argv);   /* skiff new-env NAME [--dir DIR]             */
 int sk_cmd_train(int argc, char **argv);     /* skiff train FILE.yaml [key=value ...]        */
 int sk_cmd_eval(int argc, char **argv);      /* skiff eval CHECKPOINT                        */
 int sk_cmd_export(int argc, char **argv);    /* skiff export POLICY --c NAME                 */

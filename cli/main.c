@@ -24,6 +24,7 @@ static const command commands[] = {
     {"config", sk_cmd_config, "show what a config file comes to, or all keys"},
     {"envs", sk_cmd_envs, "list environments, or describe one"},
     {"check-env", sk_cmd_check_env, "test an environment against its contract"},
+    {"new-env", sk_cmd_new_env, "write a new environment to start from"},
     {"rollout", sk_cmd_rollout, "step an environment with given or random actions"},
     {"bench", sk_cmd_bench, "measure speed on this machine"},
     {"version", sk_cmd_version, "show versions and the kernels in use"},

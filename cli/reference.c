@@ -30,11 +30,11 @@ sk_status sk_reference_metrics(char **ret_text, sk_error *reterr) {
     if (!out) return SK_FAIL(reterr, SK_ENOMEM, "out of memory for a page of reference");
     fputs("# Metrics\n\n"
           "Made by `skiff docs metrics`; a test keeps this page the same.\n\n"
-          "Every name that a run reports, in `metrics.jsonl`, on the console, with `--json` and as a stop\n"
-          "condition. A metric without a value is left out. A **budget** only grows: as a stop condition it\n"
-          "simply ends the run. Every other metric is a **goal**: it is met when its value is at least the "
-          "one\n"
-          "given, and a run that ends without meeting any goal it named exits with 3.\n\n"
+          "Every name that a run reports, in `metrics.jsonl`, as a tag in TensorBoard and a column of\n"
+          "`progress.csv`, on the console, with `--json` and as a stop condition. A metric without a value is\n"
+          "left out. A **budget** only grows: as a stop condition it simply ends the run. Every other metric is\n"
+          "a **goal**: it is met when its value is at least the one given, and a run that ends without meeting\n"
+          "any goal it named exits with 3.\n\n"
           "| metric | unit | as a stop condition | meaning |\n|---|---|---|---|\n",
           out);
     for (int i = 0; i < SK_METRIC_COUNT; i++) {
