@@ -19,6 +19,9 @@ if ! { python3 -m venv "$venv" && "$venv/bin/pip" install --disable-pip-version-
     rm -rf -- "$venv"
     exit 1
 fi
-# For LunarLander; there are wheels for common machines only, and one test is skipped without.
-"$venv/bin/pip" install --disable-pip-version-check --only-binary :all: 'gymnasium[box2d]' >"$log" 2>&1 || :
+# For LunarLander and for reading event files; there are wheels for common machines only, and a few tests are skipped
+# without.
+for more in 'gymnasium[box2d]' 'tensorboard==2.21.0'; do
+    "$venv/bin/pip" install --disable-pip-version-check --only-binary :all: "$more" >"$log" 2>&1 || :
+done
 cp -- "$here/requirements.txt" "$stamp"
