@@ -13,8 +13,8 @@
 
 enum {
     BUFFER_BYTES = 1 << 16, /* about 40 events                                     */
-    EVENT_BYTES  = 1 << 13, /* more than all metrics take                          */
-    FRAME_BYTES  = 16       /* around each event: length, its CRC, the event's CRC */
+    EVENT_BYTES = 1 << 13,  /* more than all metrics take                          */
+    FRAME_BYTES = 16        /* around each event: length, its CRC, the event's CRC */
 };
 static const double FLUSH_S = 1.0;
 static const char   PREFIX[] = "events.out.tfevents.";
@@ -72,7 +72,8 @@ static void append_record(sk_tensorboard *self, const Tensorboard__Event *event)
 
 /* ---- the file ---- */
 
-/* Write the first `size` bytes of the buffer, all or (disk full) nothing; they leave the buffer in any case. */
+/* Write the first `size` bytes of the buffer, all or (disk full) nothing; they leave the buffer in any
+ * case. */
 static sk_status write_out(sk_tensorboard *self, size_t size, sk_error *reterr) {
     off_t  start = lseek(self->fd, 0, SEEK_CUR);
     size_t done = 0;
@@ -93,8 +94,8 @@ static sk_status write_out(sk_tensorboard *self, size_t size, sk_error *reterr) 
     return SK_OK;
 }
 
-/* TensorBoard reads the files of a folder in the order of their names, which begin with a time: now, or later than
- * the latest that is there. */
+/* TensorBoard reads the files of a folder in the order of their names, which begin with a time: now, or
+ * later than the latest that is there. */
 static long long pick_time(const char *folder) {
     long long      latest = (long long)time(NULL);
     DIR           *dir = opendir(folder);
@@ -113,7 +114,8 @@ static sk_status open_file(sk_tensorboard *self, const char *folder, sk_error *r
     if (gethostname(host, sizeof host - 1) != 0 || !host[0]) strcpy(host, "localhost");
     for (char *s = host; *s; s++)
         if (*s == '/') *s = '-';
-    if (asprintf(&self->path, "%s/%s%010lld.%s.%d.0", folder, PREFIX, pick_time(folder), host, (int)getpid()) < 0) {
+    if (asprintf(&self->path, "%s/%s%010lld.%s.%d.0", folder, PREFIX, pick_time(folder), host,
+                 (int)getpid()) < 0) {
         self->path = NULL;
         return NO_MEMORY(reterr);
     }
@@ -187,7 +189,8 @@ sk_status sk_tensorboard_restart(sk_tensorboard *self, int64_t step, sk_error *r
     return write_out(self, self->used, reterr);
 }
 
-sk_status sk_tensorboard_add(sk_tensorboard *self, const sk_metrics *metrics, int64_t step, sk_error *reterr) {
+sk_status sk_tensorboard_add(sk_tensorboard *self, const sk_metrics *metrics, int64_t step,
+                             sk_error *reterr) {
     Tensorboard__Event   event = TENSORBOARD__EVENT__INIT;
     Tensorboard__Summary summary = TENSORBOARD__SUMMARY__INIT;
     for (int i = 0; i < SK_METRIC_COUNT; i++) {
@@ -203,11 +206,14 @@ sk_status sk_tensorboard_add(sk_tensorboard *self, const sk_metrics *metrics, in
     SK_ASSERT(tensorboard__event__get_packed_size(&event) + FRAME_BYTES <= EVENT_BYTES);
 
     sk_status status = SK_OK;
-    if (self->last < self->used && self->last_step == step) self->used = self->last; /* this one takes its place */
+    if (self->last < self->used && self->last_step == step)
+        self->used = self->last; /* this one takes its place */
     else if (self->used + EVENT_BYTES > BUFFER_BYTES || sk_clock_now_s() - self->flushed_s >= FLUSH_S)
         status = write_out(self, self->used, reterr);
     append_record(self, &event);
     return status;
 }
 
-sk_status sk_tensorboard_flush(sk_tensorboard *self, sk_error *reterr) { return write_out(self, self->used, reterr); }
+sk_status sk_tensorboard_flush(sk_tensorboard *self, sk_error *reterr) {
+    return write_out(self, self->used, reterr);
+}

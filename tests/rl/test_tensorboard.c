@@ -1,5 +1,5 @@
-/* TensorBoard's event files, byte by byte: the reader here knows the format only from its description. That TensorBoard
- * itself reads them is tested in tests/python/test_tensorboard.py. */
+/* TensorBoard's event files, byte by byte: the reader here knows the format only from its description.
+ * That TensorBoard itself reads them is tested in tests/python/test_tensorboard.py. */
 #include "rl/tensorboard.h"
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -17,7 +17,7 @@ enum { FILE_MAX = 1 << 20, EVENTS_MAX = 512, TAGS_MAX = 64 };
 typedef struct event {
     double  wall_time;
     int64_t step;
-    char    version[32];  /* "" = none */
+    char    version[32]; /* "" = none */
     int     has_summary, session_status, n_values;
     struct {
         char  tag[64];
@@ -25,9 +25,9 @@ typedef struct event {
     } values[TAGS_MAX];
 } event;
 
-static char   root[64];
-static event  events[EVENTS_MAX];
-static int    n_events;
+static char  root[64];
+static event events[EVENTS_MAX];
+static int   n_events;
 
 static void setup(void) {
     strcpy(root, "/tmp/skiff-events-XXXXXX");
@@ -183,7 +183,8 @@ static const char *path_of(const sk_tensorboard *board) {
 
 Test(tensorboard, the_test_knows_the_checksum) {
     /* CRC-32C of "123456789" is 0xe3069283, as RFC 3720's appendix and everybody else says */
-    cr_assert_eq(masked_crc((const uint8_t *)"123456789", 9), (0xe3069283u >> 15 | 0xe3069283u << 17) + 0xa282ead8u);
+    cr_assert_eq(masked_crc((const uint8_t *)"123456789", 9),
+                 (0xe3069283u >> 15 | 0xe3069283u << 17) + 0xa282ead8u);
 }
 
 Test(tensorboard, writes_an_event_per_report) {
