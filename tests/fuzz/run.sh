@@ -1,0 +1,18 @@
+#!/bin/sh
+# run.sh FUZZER CORPUS [OPTION...]: fuzz for SKIFF_FUZZ_S seconds (5), beginning with a copy of the corpus. An input that
+# breaks the target is kept as crash-*, leak-* or timeout-* in $SKIFF_BUILD_DIR/fuzz-found/: put it into the corpus with
+# its repair, where tests/fuzz/replay.c keeps it a test.
+set -eu
+fuzzer=$1
+corpus=$2
+shift 2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT HUP
+found=${SKIFF_BUILD_DIR:-.}/fuzz-found
+mkdir -p "$found" "$work/corpus"
+cp "$corpus"/* "$work/corpus"
+# A target must not take more than 1 GiB for an input of some KiB, nor 10 s.
+TMPDIR=$work "$fuzzer" -max_total_time="${SKIFF_FUZZ_S:-5}" -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 \
+    -print_final_stats=1 -verbosity=1 -artifact_prefix="$found/$(basename "$fuzzer")-" "$@" "$work/corpus"
