@@ -32,7 +32,8 @@ static sk_status time_batch(const sk_bench *self, const sk_policy *policy, int r
         double flop = 2.0 * rows * (17 * 256 + 256 * 256 + 256 * 6);
         sk_bench_print(self, &(sk_bench_row){"inference", name, "us/call", sk_bench_median(us, self->n_repeats),
                                              flop / (self->fma_gflops * 1e3),
-                                             "17-256-256-6 tanh, deterministic action"});
+                                             "17-256-256-6 tanh, deterministic action; "
+                                             "limit: multiply-adds, without reading the weights"});
     }
     sk_inference_destroy(&inference);
     sk_device_destroy(&device);

@@ -50,6 +50,11 @@ exports() {
         quietly "${CC:-cc}" -std=c99 -Wall -Wextra -Wpedantic -Werror -c pilot.c
 }
 check "the_program_exports" exports
+acts_alone() {
+    quietly "${CC:-cc}" -O2 -I"$include" "$SKIFF_SOURCE_DIR/examples/act.c" "$lib/libskiff.a" -ljansson -lsodium -lm \
+        -lpthread -o act_static && ./act_static "$scratch/run" | grep -q 'balanced for 500 of 500 steps'
+}
+check "the_static_library_acts_with_jansson_and_libsodium_alone" acts_alone
 says_why() {
     LD_LIBRARY_PATH=$lib ./act "$scratch/nowhere" >out 2>err
     [ $? = 1 ] && grep -q nowhere err
