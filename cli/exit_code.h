@@ -11,12 +11,12 @@ typedef enum sk_exit_code {
     SK_EXIT_INTERRUPTED = 130 /* Ctrl-C or SIGTERM, as a shell reports SIGINT           */
 } sk_exit_code;
 
-/* The code for a failure of something the user named, before any work began: only lack of memory and being
- * interrupted are not the user's to correct. */
+/* The code for a failure of something the user named, before any work began: only lack of memory, a limit of the system
+ * and being interrupted are not the command line's or the config's to correct. */
 static inline int sk_exit_code_of_input(sk_status status) {
     return status == SK_EINTERRUPTED ? SK_EXIT_INTERRUPTED
-           : status == SK_ENOMEM     ? SK_EXIT_FAILED
-                                     : SK_EXIT_USAGE;
+           : status == SK_ENOMEM || status == SK_ELIMIT ? SK_EXIT_FAILED
+                                                        : SK_EXIT_USAGE;
 }
 
 #endif

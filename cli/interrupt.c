@@ -27,6 +27,7 @@ const volatile int *sk_interrupt_install(const char *message) {
     sigemptyset(&action.sa_mask);
     (void)sigaction(SIGINT, &action, NULL); /* cannot fail for these */
     (void)sigaction(SIGTERM, &action, NULL);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file may grow no more: an error of write, as a full disk is */
     (void)signal(SIGPIPE, SIG_IGN);
     return &interrupted;
 }

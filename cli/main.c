@@ -5,9 +5,11 @@
 #include "rl/version.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static int cmd_help(int argc, char **argv);
 
@@ -82,7 +84,17 @@ static int run(int argc, char **argv) {
     return known ? known->run(argc - 1, argv + 1) : unknown(argv[1]);
 }
 
+/* Where standard input, output or error was closed, the next file opened would take its number, and what is printed
+ * would go into it. */
+static void open_standard_files(void) {
+    int fd;
+    do fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) close(fd);
+}
+
 int main(int argc, char **argv) {
+    open_standard_files();
     int code = run(argc, argv);
     errno = 0;
     bool failed = ferror(stdout) != 0;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -22,6 +23,7 @@
 #define ROUTING_SIZE    9 /* 'W' + u64: ids that begin with zero belong to ZeroMQ */
 #define PAYLOAD_ALIGN   16
 #define LINGER_MS       1000
+#define CONTEXT_FILES   12 /* of a context with one I/O thread, by measurement 6 */
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "the wire is little-endian, and so are all targets");
@@ -126,8 +128,23 @@ sk_status sk_frame_parse(const void *bytes, size_t size, sk_frame *ret_frame, sk
 }
 
 /* ---- context ---------------------------------------------------------------------------------------- */
+/* libzmq aborts where the files of its own threads cannot be opened; so be sure of them before. */
+static bool has_files_for_context(void) {
+    int fds[CONTEXT_FILES], n = 0;
+    while (n < CONTEXT_FILES && (fds[n] = eventfd(0, EFD_CLOEXEC)) >= 0) n++;
+    bool all = n == CONTEXT_FILES;
+    while (n > 0) close(fds[--n]);
+    return all;
+}
+
 sk_status sk_messenger_create(sk_messenger **ret_messenger, sk_error *reterr) {
     SK_ASSERT(ret_messenger);
+    if (!has_files_for_context()) {
+        struct rlimit files = {0};
+        getrlimit(RLIMIT_NOFILE, &files);
+        return SK_FAIL(reterr, SK_ELIMIT, "no room for the %d files that ZeroMQ wants (limit: %llu open files by ulimit -n)",
+                       CONTEXT_FILES, (unsigned long long)files.rlim_cur);
+    }
     sk_messenger *self = calloc(1, sizeof *self);
     if (!self) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a ZeroMQ context");
     self->zmq = zmq_ctx_new();
