@@ -177,6 +177,33 @@ Test(train, leaves_a_complete_run_folder) {
     json_decref(result);
 }
 
+/* Files of a folder whose names begin with `stem`. */
+static int n_files(const char *folder, const char *stem) {
+    int n = 0;
+    DIR *dir = opendir(folder);
+    cr_assert_not_null(dir);
+    for (struct dirent *e; (e = readdir(dir));) n += strncmp(e->d_name, stem, strlen(stem)) == 0;
+    closedir(dir);
+    return n;
+}
+
+static int n_lines(const char *path) {
+    int n = 0;
+    for (const char *s = read_file(path); (s = strchr(s, '\n')); s++) n++;
+    return n;
+}
+
+Test(train, writes_the_logs_that_are_wanted) {
+    expect_code(run("train tiny.yaml --run-dir a"), 0);
+    cr_assert_eq(n_files("a", "events.out.tfevents."), 1);
+    cr_assert_eq(n_files("a", "progress.csv"), 0);
+    expect_code(run("train tiny.yaml --run-dir b logging.csv=true logging.tensorboard=false"), 0);
+    cr_assert_eq(n_files("b", "events.out.tfevents."), 0);
+    cr_assert_eq(n_lines("b/progress.csv"), 11, "a head and 10 iterations");
+    expect_code(run("train --run-dir b --resume 'stop={training_iteration: 12}'"), 0);
+    cr_assert_eq(n_lines("b/progress.csv"), 13);
+}
+
 Test(train, makes_a_folder_when_none_is_named) {
     expect_code(run("train tiny.yaml"), 0);
     const char *at = strstr(err, "kept in runs/tiny_2");
