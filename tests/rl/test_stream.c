@@ -62,7 +62,7 @@ typedef struct kept { /* some batches of one stream, and what was counted meanwh
     void             *columns[N_BATCHES][N_COLUMNS];
     sk_metrics        metrics;
     sk_episode_window window;
-    int               n_ends, n_invalid;
+    int               n_ends, n_invalid, n_episodes, n_dropped;
 } kept;
 
 static void keep(kept *k, int at, const sk_batch *b) {
@@ -77,6 +77,12 @@ static void keep(kept *k, int at, const sk_batch *b) {
         k->n_ends += b->terminated[i] || b->truncated[i];
         k->n_invalid += !b->valid[i];
     }
+    for (int f = 0; f < b->shape.n_fragments; f++)
+        for (int i = 0; i < b->fragment[f].n_episodes; i++) {
+            int valid = b->episode[FRAGMENT * b->fragment[f].first_row + i].valid;
+            k->n_episodes += valid;
+            k->n_dropped += !valid;
+        }
 }
 static void same_batch(const kept *k, int at, const sk_batch *b, const char *who) {
     column c[N_COLUMNS];
@@ -140,6 +146,8 @@ static void same_batches_everywhere(const char *env, int wants_invalid) {
     cr_assert_gt(k.n_ends, 20, "the test needs ends");
     cr_assert(!wants_invalid || k.n_invalid > 20, "the test needs dropped episodes");
     cr_assert_eq(k.metrics.value[SK_METRIC_ENV_STEPS], N_BATCHES * FRAGMENT * N_ENVS);
+    cr_assert_eq(sk_metrics_get(&k.metrics, SK_METRIC_EPISODES, 0), k.n_episodes);
+    cr_assert_eq(sk_metrics_get(&k.metrics, SK_METRIC_EPISODES_DROPPED, 0), k.n_dropped);
     for (int p = 0; p < SK_COUNT(places); p++) {
         rig         r;
         const char *who = rig_text("%d %s runners", places[p].runners, places[p].placement);
