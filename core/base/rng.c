@@ -110,6 +110,8 @@ void sk_pcg64_seed(sk_pcg64 *self, uint64_t seed) {
     pcg_step(self);
 }
 
+bool sk_pcg64_is_sound(const sk_pcg64 *self) { return (self->inc_lo & 1) && (self->has_u32 == 0 || self->has_u32 == 1); }
+
 /* Step, then output: fold the halves, rotate right by the top six bits. */
 uint64_t sk_pcg64_next_u64(sk_pcg64 *self) {
     pcg_step(self);

@@ -8,6 +8,7 @@
  * Threads: Philox has no state; an sk_pcg64 belongs to its owner. */
 #ifndef SK_BASE_RNG_H
 #define SK_BASE_RNG_H
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Stream families: the top 16 bits of a stream id say what the numbers are for, the rest says for
@@ -44,6 +45,9 @@ typedef struct sk_pcg64 {
 
 /* As numpy.random.PCG64(SeedSequence(seed)). */
 void sk_pcg64_seed(sk_pcg64 *self, uint64_t seed);
+/* May this have come from a seed? For states read from files: one with an even increment can stand still, and
+ * sk_pcg64_below draws again for ever. */
+bool     sk_pcg64_is_sound(const sk_pcg64 *self);
 uint64_t sk_pcg64_next_u64(sk_pcg64 *self);
 uint32_t sk_pcg64_next_u32(sk_pcg64 *self);             /* buffered, low half first  */
 double   sk_pcg64_random(sk_pcg64 *self);               /* Generator.random(): [0,1) */

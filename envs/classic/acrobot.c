@@ -183,7 +183,10 @@ static int state_save(void *self_v, int env, void *bytes) {
 }
 
 static int state_load(void *self_v, int env, const void *bytes) {
-    memcpy(&((acrobot *)self_v)->arms[env], bytes, sizeof(arm));
+    arm saved;
+    memcpy(&saved, bytes, sizeof saved);
+    if (!sk_pcg64_is_sound(&saved.rng)) return -1;
+    ((acrobot *)self_v)->arms[env] = saved;
     return 0;
 }
 

@@ -176,6 +176,7 @@ static int state_load(void *self_v, int env, const void *bytes) {
     cartpole *self = self_v;
     saved     state;
     memcpy(&state, bytes, sizeof state);
+    if (!sk_pcg64_is_sound(&state.rng)) return -1;
     self->x[env] = state.x;
     self->x_dot[env] = state.x_dot;
     self->theta[env] = state.theta;

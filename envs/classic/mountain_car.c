@@ -115,7 +115,10 @@ static int state_save(void *self_v, int env, void *bytes) {
 }
 
 static int state_load(void *self_v, int env, const void *bytes) {
-    memcpy(&((mountain_car *)self_v)->cars[env], bytes, sizeof(car));
+    car saved;
+    memcpy(&saved, bytes, sizeof saved);
+    if (!sk_pcg64_is_sound(&saved.rng)) return -1;
+    ((mountain_car *)self_v)->cars[env] = saved;
     return 0;
 }
 

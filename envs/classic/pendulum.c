@@ -146,7 +146,10 @@ static int state_save(void *self_v, int env, void *bytes) {
 }
 
 static int state_load(void *self_v, int env, const void *bytes) {
-    memcpy(&((pendulum *)self_v)->rods[env], bytes, sizeof(rod));
+    rod saved;
+    memcpy(&saved, bytes, sizeof saved);
+    if (!sk_pcg64_is_sound(&saved.rng)) return -1;
+    ((pendulum *)self_v)->rods[env] = saved;
     return 0;
 }
 

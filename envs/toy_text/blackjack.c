@@ -154,7 +154,7 @@ static bool can_be(const hand *h) {
 static int state_load(void *self_v, int env, const void *bytes) {
     game saved;
     memcpy(&saved, bytes, sizeof saved);
-    if (!can_be(&saved.player) || !can_be(&saved.dealer)) return -1;
+    if (!can_be(&saved.player) || !can_be(&saved.dealer) || !sk_pcg64_is_sound(&saved.rng)) return -1;
     ((blackjack *)self_v)->games[env] = saved;
     return 0;
 }

@@ -110,6 +110,7 @@ int sk__tabular_state_load(void *self_v, int env, const void *bytes) {
     sk__tabular_env saved;
     memcpy(&saved, bytes, sizeof saved);
     if (saved.state < 0 || saved.state >= self->n_states) return -1; /* it would index the tables */
+    if (!sk_pcg64_is_sound(&saved.rng)) return -1;
     self->envs[env] = saved;
     return 0;
 }

@@ -199,3 +199,15 @@ Test(pcg64, below_zero_is_asserted, .signal = SIGABRT) {
     sk_pcg64_seed(&rng, 0);
     (void)sk_pcg64_below(&rng, 0);
 }
+
+Test(pcg64, a_state_that_no_seed_leads_to_is_not_sound) {
+    sk_pcg64 rng;
+    sk_pcg64_seed(&rng, 7);
+    cr_assert(sk_pcg64_is_sound(&rng));
+    (void)sk_pcg64_next_u32(&rng);
+    cr_assert(sk_pcg64_is_sound(&rng), "half a word is left");
+    sk_pcg64 even = rng, flag = rng;
+    even.inc_lo &= ~UINT64_C(1);
+    flag.has_u32 = 2;
+    cr_assert(!sk_pcg64_is_sound(&even) && !sk_pcg64_is_sound(&flag));
+}
