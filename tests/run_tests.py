@@ -6,6 +6,7 @@ Several builds under build-test/, since each finds other mistakes:
   asan   AddressSanitizer and UndefinedBehaviorSanitizer; every test that is not about learning
   tsan   ThreadSanitizer; the stress programs (it cannot run Criterion)
   clang  no warnings; compiled only
+  fuzz   clang and libFuzzer: 5 s of made-up inputs for each target of tests/fuzz/ (SKIFF_FUZZ_S: more)
 With --quick only the first.
 """
 import collections
@@ -24,7 +25,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WORK = os.path.join(ROOT, "build-test")
 
 Build = collections.namedtuple("Build", "name compiler options suites")  # suites: None = all, [] = compile only
-NO_LEARNING = ["unit", "parity", "grad", "golden", "fault", "cli", "python"]
+NO_LEARNING = ["unit", "parity", "grad", "golden", "fault", "cli", "python", "fuzz"]
 BUILDS = [
     Build("plain", None, ["-Dwerror=true", "-Dtests=enabled"], None),
     Build("asan", None, ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1", "-Ddebug=true",
@@ -32,6 +33,8 @@ BUILDS = [
     Build("tsan", None, ["-Db_sanitize=thread", "-Db_lundef=false", "-Doptimization=1", "-Ddebug=true",
                          "-Dtests=disabled", "-Dstress=true"], ["stress"]),
     Build("clang", "clang", ["-Dwerror=true", "-Dtests=enabled"], []),
+    Build("fuzz", "clang", ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1", "-Ddebug=true",
+                            "-Dtests=disabled", "-Dfuzz=enabled"], ["fuzz"]),
 ]
 
 Count = collections.namedtuple("Count", "passed failed skipped")
@@ -119,6 +122,8 @@ def run_all(builds):
     """All builds, with a temporary folder of their own that goes with everything left in it."""
     scratch = tempfile.mkdtemp(prefix="skiff-test-")
     env = dict(os.environ, TMPDIR=scratch)
+    if len(builds) == 1:
+        env.setdefault("SKIFF_SOAK_S", "1")
     for name in ("CFLAGS", "LDFLAGS", "CC", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "SKIFF_ISA"):
         env.pop(name, None)
     try:
