@@ -182,7 +182,8 @@ static void ref_adam(ref *f, double norm, double lr) {
         double g = f->grad[i] * scale;
         f->m[i] = 0.9 * f->m[i] + 0.1 * g;
         f->v[i] = 0.999 * f->v[i] + 0.001 * g * g;
-        f->theta[i] -= lr * (f->m[i] / (1.0 - pow(0.9, t))) / (sqrt(f->v[i] / (1.0 - pow(0.999, t))) + f->c->adam_epsilon);
+        double m = f->m[i] / (1.0 - pow(0.9, t)), v = f->v[i] / (1.0 - pow(0.999, t));
+        f->theta[i] -= lr * m / (sqrt(v) + f->c->adam_epsilon);
     }
 }
 
@@ -242,8 +243,8 @@ static int ref_shuffle(ref *f, const sk_batch *b, int *index) {
 }
 
 static ref_coef ref_coefs(const ref *f, const int *index, int n, double steps) {
-    ref_coef k = {.clip = sk_schedule_at(&f->c->clip_param, steps), .entropy = sk_schedule_at(&f->c->entropy_coeff, steps),
-                  .adv_scale = 1.0};
+    ref_coef k = {.clip = sk_schedule_at(&f->c->clip_param, steps),
+                  .entropy = sk_schedule_at(&f->c->entropy_coeff, steps), .adv_scale = 1.0};
     double   mean = 0.0, var = 0.0;
     for (int r = 0; r < n; r++) mean += f->adv[index[r]] / n;
     if (!f->c->normalize_advantages || n == 1) return k; /* a single row has no deviation */

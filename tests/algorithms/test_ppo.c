@@ -319,7 +319,8 @@ Test(ppo, rows_that_are_not_valid_have_no_influence) {
         sk_policy_sha256(clean->policy, a);
         sk_policy_sha256(foul->policy, b);
         cr_assert_str_eq(a, b, "kind %d", kind);
-        const sk_normalizer *x = sk_policy_normalizer_const(clean->policy), *y = sk_policy_normalizer_const(foul->policy);
+        const sk_normalizer *x = sk_policy_normalizer_const(clean->policy);
+        const sk_normalizer *y = sk_policy_normalizer_const(foul->policy);
         cr_assert_eq(x->count, y->count);
         cr_assert_eq(memcmp(x->mean, y->mean, 2 * REF_OBS * sizeof *x->mean), 0);
         for (int m = 0; m < SK_METRIC_COUNT; m++) {

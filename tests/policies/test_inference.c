@@ -252,8 +252,8 @@ static void normalized(const sk_policy *policy, const float *obs, double *x) {
 }
 
 /* log-prob of a row's action by definition; the mode must be the best choice, or the mean. */
-static void check_row(const naive *n, const float *obs, const float *mask, const sk_env_slot *a, const sk_env_slot *mode,
-                      float logp, float value, const char *who) {
+static void check_row(const naive *n, const float *obs, const float *mask, const sk_env_slot *a,
+                      const sk_env_slot *mode, float logp, float value, const char *who) {
     const sk_policy_spaces *s = sk_policy_spaces_get(n->policy);
     double                  x[64], out[64], log_std[64], v, wanted = 0.0;
     int                     shared = sk_policy_model(n->policy)->vf_share_layers;
@@ -283,7 +283,8 @@ static void check_row(const naive *n, const float *obs, const float *mask, const
         cr_assert_float_eq(mode[i].f, out[i], 1e-5 * (1.0 + fabs(out[i])), "%s: not the mean", who);
         wanted += -0.5 * z * z - log_std[i] - 0.5 * log(2.0 * M_PI);
     }
-    cr_assert_float_eq(logp, wanted, 2e-5 * (1.0 + fabs(wanted)), "%s: logp %.8g, wanted %.8g", who, (double)logp, wanted);
+    cr_assert_float_eq(logp, wanted, 2e-5 * (1.0 + fabs(wanted)), "%s: logp %.8g, wanted %.8g", who, (double)logp,
+                       wanted);
 }
 
 Test(inference, agrees_with_an_own_computation_in_double) {
@@ -305,7 +306,8 @@ Test(inference, agrees_with_an_own_computation_in_double) {
         act(inf, p->spaces, &s, 0, ROWS, 1, &mode);
         int first = p->filter || p->model.fcnet_hiddens.n ? 0 : 1;
         for (int r = first; r < ROWS; r++)
-            check_row(&n, s.obs + r * p->spaces->obs_dim, p->spaces->mask_size ? s.mask + r * p->spaces->mask_size : NULL,
+            check_row(&n, s.obs + r * p->spaces->obs_dim,
+                      p->spaces->mask_size ? s.mask + r * p->spaces->mask_size : NULL,
                       drawn.action + r * p->spaces->action_slots, mode.action + r * p->spaces->action_slots,
                       drawn.logp[r], drawn.value[r], p->name);
         sk_graph_destroy(&n.g);
@@ -440,7 +442,8 @@ Test(inference, draws_box_actions_with_the_right_moments) {
     }
     for (int i = 0; i < 6; i++)
         for (int j = 0; j < i; j++)
-            cr_assert_lt(fabs(cross[i][j]), 5.0 * sqrt(1.0 / n), "slots %d and %d are correlated: %g", i, j, cross[i][j]);
+            cr_assert_lt(fabs(cross[i][j]), 5.0 * sqrt(1.0 / n), "slots %d and %d are correlated: %g", i, j,
+                         cross[i][j]);
     crowd_destroy(c);
 }
 

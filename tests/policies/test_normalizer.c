@@ -166,7 +166,8 @@ Test(normalizer, leaves_integers_alone) {
     for (int r = 0; r < 50; r++) memcpy(&s.x[r][1], (int[]){0x7fc00000, r}, 8); /* bits of integers: a NaN too */
     sk_normalizer_update(&self, s.x[0], NULL, 50);
     sk_normalizer_constants(&self, mean, inv);
-    for (int i = 1; i < 3; i++) cr_assert(mean[i] == 0.0f && inv[i] == 1.0f && self.mean[i] == 0.0 && self.m2[i] == 0.0);
+    for (int i = 1; i < 3; i++)
+        cr_assert(mean[i] == 0.0f && inv[i] == 1.0f && self.mean[i] == 0.0 && self.m2[i] == 0.0);
     for (int i = 0; i < N; i += 3) cr_assert(self.mean[i] == plain.mean[i] && self.m2[i] == plain.m2[i]);
     sk_normalizer_deinit(&self);
     sk_normalizer_deinit(&plain);

@@ -205,7 +205,8 @@ Test(policy_file, brings_back_everything) {
     sk_model_config models[] = {plain,
                                 {.fcnet_hiddens = {0}},
                                 {.fcnet_hiddens = {1, {5}}, .fcnet_activation = SK_ACT_SILU, .vf_share_layers = true},
-                                {.fcnet_hiddens = {3, {4, 3, 2}}, .layer_norm = true, .fcnet_activation = SK_ACT_LINEAR}};
+                                {.fcnet_hiddens = {3, {4, 3, 2}}, .layer_norm = true,
+                                 .fcnet_activation = SK_ACT_LINEAR}};
     const sk_policy_spaces *spaces[] = {&fix_cartpole, &fix_pendulum, &fix_masked};
     for (int k = 0; k < 3 * SK_COUNT(models); k++) {
         char       dir[64], path[96];
@@ -419,7 +420,8 @@ Test(policy_file, refuses_descriptions_that_lie_without_believing_them_first) {
         LIE(not_shared), LIE(normed), LIE(no_model), LIE(no_spaces), LIE(odd_filter), LIE(minus_count),
         LIE(minus_version), LIE(worded_version), LIE(more_obs), LIE(many_obs), LIE(too_many_obs), LIE(no_obs),
         LIE(minus_obs), LIE(slots), LIE(no_slots), LIE(odd_mask), LIE(more_choices), LIE(many_choices), LIE(no_choice),
-        LIE(many_parts), LIE(odd_start), LIE(far_start), LIE(no_name), LIE(many_obs_and_wide), LIE(many_boxes), LIE(wide_head)};
+        LIE(many_parts), LIE(odd_start), LIE(far_start), LIE(no_name), LIE(many_obs_and_wide), LIE(many_boxes),
+        LIE(wide_head)};
     sk_error e;
     for (int i = 0; i < SK_COUNT(lies); i++) {
         largest = 0;

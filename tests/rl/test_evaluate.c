@@ -174,7 +174,8 @@ Test(evaluate, uses_the_statistics_of_the_policy) {
 }
 
 Test(evaluate, refuses_a_policy_of_other_spaces_and_names_the_difference) {
-    bench              b = bench_make("CartPole-v1", "", 0, SK_FILTER_NONE), p = bench_make("Pendulum-v1", "", 0, SK_FILTER_NONE);
+    bench              b = bench_make("CartPole-v1", "", 0, SK_FILTER_NONE);
+    bench              p = bench_make("Pendulum-v1", "", 0, SK_FILTER_NONE);
     sk_evaluation      out;
     sk_error           e = {0};
     sk_evaluate_params how = {.env = b.env, .policy = p.policy, .n_episodes = 3};

@@ -11,8 +11,8 @@ static void learns(const char *config, const char *seed, const char *stop, doubl
     sk_train_params p = {.cfg = cfg};
     cr_assert_eq(sk_train_run(&p, &r, &e), SK_OK, "%s", e.msg);
     double got = r.metrics.value[SK_METRIC_EVAL_RETURN_MEAN];
-    cr_assert(r.metrics.present[SK_METRIC_EVAL_RETURN_MEAN] && got >= wanted, "%s, %s: %g, wanted %g", config, seed, got,
-              wanted);
+    cr_assert(r.metrics.present[SK_METRIC_EVAL_RETURN_MEAN] && got >= wanted, "%s, %s: %g, wanted %g", config, seed,
+              got, wanted);
     cr_assert_eq(r.metrics.value[SK_METRIC_UPDATES_SKIPPED], 0);
     sk_config_destroy(&cfg);
 }

@@ -290,7 +290,8 @@ Test(runner, refuses_calls_that_do_not_fit) {
     cr_assert_eq(sk_runner_class.call(self, SK_RUNNER_LOAD, (sk_bytes){"abc", 3}, NULL, &e), SK_ECORRUPT);
     cr_assert_eq(sk_runner_class.call(self, 7, (sk_bytes){0}, NULL, &e), SK_EINVAL);
     sk_sample_in in = {0};
-    cr_assert_eq(sk_runner_class.call(self, SK_RUNNER_SAMPLE, (sk_bytes){&in, sizeof in}, NULL, &e), SK_OK, "%s", e.msg);
+    cr_assert_eq(sk_runner_class.call(self, SK_RUNNER_SAMPLE, (sk_bytes){&in, sizeof in}, NULL, &e), SK_OK, "%s",
+                 e.msg);
     sk_runner_class.destroy(self);
     sk_runner_class.destroy(NULL);
     sk_block_destroy(&batch);

@@ -205,7 +205,8 @@ static void moves_house(const char *env, int runners, const char *placement) {
     memcpy(to->mean, from->mean, 2 * (size_t)from->n * sizeof *from->mean);
     rig_next(&other); /* what it did before is forgotten */
     sk_policy_set_version(other.policy, 3);
-    cr_assert_eq(sk_stream_load(other.stream, bytes, size, sk_stream_step(r.stream), &r.error), SK_OK, "%s", r.error.msg);
+    cr_assert_eq(sk_stream_load(other.stream, bytes, size, sk_stream_step(r.stream), &r.error), SK_OK, "%s",
+                 r.error.msg);
     for (int i = 0; i < 2; i++) {
         const sk_batch *b = rig_next(&r);
         keep(&k, i, b);
@@ -250,7 +251,8 @@ Test(stream_state, of_an_environment_without_any_starts_anew) {
     cr_assert_eq(sk_stream_save(r.stream, &bytes, &size, &complete, &r.error), SK_OK, "%s", r.error.msg);
     cr_assert_eq(complete, 0);
     rig_open(&other, yaml_of(env, 4, "thread"), 0);
-    cr_assert_eq(sk_stream_load(other.stream, bytes, size, sk_stream_step(r.stream), &r.error), SK_OK, "%s", r.error.msg);
+    cr_assert_eq(sk_stream_load(other.stream, bytes, size, sk_stream_step(r.stream), &r.error), SK_OK, "%s",
+                 r.error.msg);
     const sk_batch *b = rig_next(&other);
     check_heads(b, 0, FRAGMENT);
     cr_assert_eq(memcmp(b->obs, k.columns[0][0], (size_t)b->shape.n_rows * 4 * sizeof(float)), 0, "another beginning");

@@ -136,7 +136,8 @@ Test(train, gives_the_same_bits_for_any_number_of_learner_threads) {
 }
 
 Test(train, depends_on_the_seed_and_on_nothing_that_is_kept_between_runs) {
-    sk_train_result a = train((experiment){.iterations = 3}, NULL, 0), b = train((experiment){.iterations = 3}, NULL, 0);
+    sk_train_result a = train((experiment){.iterations = 3}, NULL, 0);
+    sk_train_result b = train((experiment){.iterations = 3}, NULL, 0);
     SAME_PARAMS(a, b);
     sk_train_result c = rig_train_ok((rig_run){.yaml = yaml_of((experiment){.iterations = 3}), .set = {"seed=4"}});
     cr_assert_str_neq(c.params_sha256, a.params_sha256);
@@ -289,7 +290,8 @@ Test(train, refuses_to_resume_another_experiment) {
     train((experiment){.iterations = 2}, dir, 0);
     refuses_to_resume(dir, (experiment){.iterations = 4, .runners = 1, .envs_each = 6}, SK_ECONFIG,
                       "environments was 8, the config says 6", "state.skiff");
-    refuses_to_resume(dir, (experiment){.iterations = 4, .env = "Pendulum-v1"}, SK_EINVAL, "CartPole-v1", "Pendulum-v1");
+    refuses_to_resume(dir, (experiment){.iterations = 4, .env = "Pendulum-v1"}, SK_EINVAL, "CartPole-v1",
+                      "Pendulum-v1");
     rig_run run = {.yaml = yaml_of((experiment){.iterations = 4}), .run_dir = dir, .resume = 1,
                    .set = {"model.fcnet_hiddens=[32, 31]"}};
     cr_assert_eq(rig_train(&run), SK_ECONFIG);
@@ -318,7 +320,8 @@ Test(train, a_checkpoint_that_cannot_be_written_leaves_the_old_one) {
 /* After the second iteration's checkpoint, no file may grow beyond 12 KiB: state.skiff breaks off in the middle. */
 static void limit_file_size(void *user, const sk_train_progress *progress) {
     (void)user;
-    if (sk_metrics_get(progress->metrics, SK_METRIC_TRAINING_ITERATION, 0) < 3) return; /* reported before it is saved */
+    /* an iteration is reported before it is saved */
+    if (sk_metrics_get(progress->metrics, SK_METRIC_TRAINING_ITERATION, 0) < 3) return;
     struct rlimit limit;
     getrlimit(RLIMIT_FSIZE, &limit);
     limit.rlim_cur = 12 << 10;
@@ -350,7 +353,8 @@ Test(train, a_checkpoint_that_breaks_off_leaves_the_old_one_and_no_litter) {
 Test(train, starts_from_another_policys_parameters) {
     char           *dir = rig_folder();
     sk_train_result donor = train((experiment){.iterations = 3}, dir, 0);
-    rig_run         still = {.yaml = yaml_of((experiment){.iterations = 1}), .set = {"training.lr=0"}, .init_from = dir};
+    rig_run         still = {.yaml = yaml_of((experiment){.iterations = 1}), .set = {"training.lr=0"},
+                             .init_from = dir};
     sk_train_result same = rig_train_ok(still);
     SAME_PARAMS(same, donor);
     cr_assert_eq(same.metrics.value[SK_METRIC_TRAINING_ITERATION], 1);
@@ -397,7 +401,8 @@ Test(train, reports_a_killed_runner_by_name_and_signal_and_leaves_nothing) {
     rig_has(run.error.msg, "SIGKILL");
     cr_assert_eq(rig_children(pids, 16), 0);
     cr_assert_eq(sk_checkpoint_newest(dir), 2 * BATCH);
-    SAME_PARAMS(train((experiment){.runners = 2, .iterations = 4}, dir, 1), train((experiment){.iterations = 4}, NULL, 0));
+    SAME_PARAMS(train((experiment){.runners = 2, .iterations = 4}, dir, 1),
+                train((experiment){.iterations = 4}, NULL, 0));
     rig_remove(&dir);
 }
 
