@@ -47,6 +47,14 @@ knows() {
         grep -vE '#include "[^/"]+"$' | none "should not know"
 }
 
+# How many seeds met the bar of a config: README.md says what docs/results.md says.
+results_agree() {
+    grep -oE '`[a-z_]+` \| [^|]+ \| [0-9]+ of [0-9]+' README.md | sed -E 's/`([a-z_]+)`.* ([0-9]+ of [0-9]+)$/\1 \2/' |
+        while read -r config met; do
+            grep -F "configs/$config.yaml" docs/results.md | grep -q -F "| $met |" || echo "$config: $met"
+        done | none "not in docs/results.md"
+}
+
 is_short() { [ "$(wc -l <README.md)" -le 150 ]; }
 
 scratch=$(mktemp -d) || exit 99
@@ -55,6 +63,7 @@ check "readme_has_at_most_150_lines" is_short
 check "paths_exist" paths_exist
 check "links_lead_somewhere" links_lead_somewhere
 check "tests_that_are_named_exist" tests_exist
+check "results_are_those_of_the_results_page" results_agree
 check "base_knows_nothing" knows core/base
 check "transport_knows_base" knows core/transport core/base
 check "runtime_knows_transport" knows core/runtime core/transport core/base
