@@ -13,6 +13,6 @@ trap 'exit 130' INT HUP
 found=${SKIFF_BUILD_DIR:-.}/fuzz-found
 mkdir -p "$found" "$work/corpus"
 cp "$corpus"/* "$work/corpus"
-# A target must not take more than 1 GiB for an input of some KiB, nor 10 s.
-TMPDIR=$work "$fuzzer" -max_total_time="${SKIFF_FUZZ_S:-5}" -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 \
+# A target must not take more than 1 GiB for an input of some KiB, nor a minute: less than that is what a busy disk takes.
+TMPDIR=$work "$fuzzer" -max_total_time="${SKIFF_FUZZ_S:-5}" -timeout=60 -rss_limit_mb=1024 -malloc_limit_mb=256 \
     -print_final_stats=1 -verbosity=1 -artifact_prefix="$found/$(basename "$fuzzer")-" "$@" "$work/corpus"
