@@ -144,6 +144,8 @@ static sk_status call_all(sk_stream_source *self, int method, sk_bytes in, sk_er
     for (int i = 0; i < self->n_runners && status == SK_OK; i++)
         status = sk_actor_call(self->runners[i], method, in, &self->futures[i], reterr);
     if (status == SK_OK) status = sk_future_wait_all(self->futures, self->n_runners, self->timeout_ms, reterr);
+    if (status == SK_EDEAD && reterr) /* told at once: the others may need a while to finish their fragments */
+        sk_log(SK_LOG_ERROR, "%s; the other runners are being stopped", reterr->msg);
     for (int i = 0; i < self->n_runners; i++) sk_future_destroy(&self->futures[i]);
     return status;
 }
