@@ -6,7 +6,7 @@ usage: tests/bench/compare.py [--repeats N] [--python PATH]
 The peers live in a virtual environment under .cache/peers, made on first use from PyPI (about 1 GB, needs the network);
 --python names an interpreter that already has stable-baselines3 and torch. Peers and skiff take turns, so that both see
 the same machine; medians are reported."""
-import argparse, json, os, statistics, subprocess, sys
+import argparse, json, os, statistics, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -36,6 +36,8 @@ def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--repeats", type=int, default=3), args.add_argument("--python")
     args = args.parse_args()
+    scratch = tempfile.TemporaryDirectory(prefix="skiff-compare-")  # the peers leave logs behind
+    ENV["TMPDIR"] = scratch.name
     python, peers, ours, limits = peer_python(args.python), {}, {}, {}
     for turn in range(args.repeats):
         for row, _ in ROWS:
