@@ -6,7 +6,7 @@ Several builds under build-test/, since each finds other mistakes:
   asan   AddressSanitizer and UndefinedBehaviorSanitizer; every test that is not about learning
   tsan   ThreadSanitizer; the stress programs (it cannot run Criterion)
   clang  no warnings; compiled only
-  fuzz   clang and libFuzzer: 5 s of made-up inputs for each target of tests/fuzz/ (SKIFF_FUZZ_S: more)
+  fuzz   clang and libFuzzer: 10,000 made-up inputs for each target of tests/fuzz/ (SKIFF_FUZZ_S=N: N seconds of new ones)
 With --quick only the first.
 """
 import collections

@@ -1,5 +1,6 @@
 #!/bin/sh
-# run.sh FUZZER CORPUS [OPTION...]: fuzz for SKIFF_FUZZ_S seconds (5), beginning with a copy of the corpus. An input that
+# run.sh FUZZER CORPUS [OPTION...]: 10,000 inputs made from a copy of the corpus, the same ones every time so that a test
+# run does not end by chance; with SKIFF_FUZZ_S, as many as that number of seconds allows, always others. An input that
 # breaks the target is kept as crash-*, leak-* or timeout-* in $SKIFF_BUILD_DIR/fuzz-found/: put it into the corpus with
 # its repair, where tests/fuzz/replay.c keeps it a test.
 set -eu
@@ -14,5 +15,6 @@ found=${SKIFF_BUILD_DIR:-.}/fuzz-found
 mkdir -p "$found" "$work/corpus"
 cp "$corpus"/* "$work/corpus"
 # A target must not take more than 1 GiB for an input of some KiB, nor a minute: less than that is what a busy disk takes.
-TMPDIR=$work "$fuzzer" -max_total_time="${SKIFF_FUZZ_S:-5}" -timeout=60 -rss_limit_mb=1024 -malloc_limit_mb=256 \
+if [ -n "${SKIFF_FUZZ_S:-}" ]; then amount=-max_total_time=$SKIFF_FUZZ_S seed=0; else amount=-runs=10000 seed=1; fi
+TMPDIR=$work "$fuzzer" "$amount" -seed="$seed" -timeout=60 -rss_limit_mb=1024 -malloc_limit_mb=256 \
     -print_final_stats=1 -verbosity=1 -artifact_prefix="$found/$(basename "$fuzzer")-" "$@" "$work/corpus"
