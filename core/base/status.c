@@ -39,7 +39,7 @@ void sk_error_prefix(sk_error *reterr, const char *fmt, ...) {
     snprintf(reterr->msg + n, sizeof reterr->msg - (size_t)n, ": %s", old);
 }
 
-_Noreturn void sk_assert_fail(const char *file, int line, const char *cond) {
+void sk_assert_fail(const char *file, int line, const char *cond) {
     fprintf(stderr, "skiff: %s:%d: this must hold and does not: %s\n", file, line, cond);
     fflush(stderr);
     abort();

@@ -1,6 +1,6 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/runtime/internal.h"
+#include "core/runtime/old_internal.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

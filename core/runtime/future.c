@@ -1,4 +1,4 @@
-#include "core/runtime/internal.h"
+#include "core/runtime/old_internal.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

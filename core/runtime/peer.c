@@ -1,6 +1,6 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/runtime/internal.h"
+#include "core/runtime/old_internal.h"
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "core/runtime/internal.h"
+#include "core/runtime/old_internal.h"
 #include <stdlib.h>
 
 /* id = generation << 32 | slot; generations begin with 1. */

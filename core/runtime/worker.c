@@ -1,5 +1,5 @@
 #include "core/base/log.h"
-#include "core/runtime/internal.h"
+#include "core/runtime/old_internal.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>

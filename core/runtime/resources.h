@@ -1,0 +1,61 @@
+/* resources: what there is to share, who has how much of it, and placement groups. Pure bookkeeping in 1/10,000 units.
+ *
+ * Threads: one at a time (the runtime's lock). */
+#ifndef SK_RUNTIME_RESOURCES_H
+#define SK_RUNTIME_RESOURCES_H
+#include "skiff/skiff.h"
+
+enum { SK_RESOURCE_KINDS_MAX = 16, SK_RESOURCE_NAME_MAX = 32, SK_DEMAND_MAX = 6 };
+
+typedef struct sk_resources sk_resources;
+
+/* So much of up to SK_DEMAND_MAX kinds, sorted by kind; all zero: nothing. Comparable with memcmp. */
+typedef struct sk_demand {
+    int64_t amount[SK_DEMAND_MAX]; /* [1/10,000] > 0 */
+    uint8_t kind[SK_DEMAND_MAX];
+    uint8_t n, pad;
+} sk_demand;
+
+/* A share that was taken: what gives it back. */
+typedef struct sk_lease {
+    sk_demand demand;
+    sk_group  group;  /* {0}: from the host's own */
+    int       bundle;
+} sk_lease;
+
+typedef struct sk_resource_row {
+    char   name[SK_RESOURCE_NAME_MAX];
+    double total, free; /* free < 0: overcommitted for a while */
+} sk_resource_row;
+
+/* `given` overrides what the machine has: cpu (cores this process may use), gpu (/dev/nvidia<N>), memory [bytes]. SK_EINVAL: a name or
+ * amount that cannot be. Caller destroys. */
+SK_NODISCARD sk_status sk_resources_create(const sk_resource *given, int n, sk_resources **ret_resources,
+                                           sk_error *reterr);
+void sk_resources_destroy(sk_resources **self_p);
+/* How many kinds; fills ret_rows[SK_RESOURCE_KINDS_MAX]. */
+int sk_resources_rows(const sk_resources *self, sk_resource_row *ret_rows);
+
+/* Read a request and check that it can ever be met: by the host, or by that bundle (negative: any) of the group. SK_EINVAL:
+ * a bad amount. SK_ELIMIT: never, naming resource, asked, and what there is in all. SK_ENOTFOUND: no such group, bundle or resource. */
+SK_NODISCARD sk_status sk_resources_parse(const sk_resources *self, const sk_resource *asked, int n, sk_group group,
+                                          int bundle, sk_demand *ret_demand, sk_error *reterr);
+/* Take it if it is free now. */
+bool sk_resources_take(sk_resources *self, const sk_demand *demand, sk_group group, int bundle, sk_lease *ret_lease);
+void sk_resources_give_back(sk_resources *self, const sk_lease *lease);
+/* Take the same share again even if it is not free (a task that comes back from a wait). False: its group is gone. */
+bool sk_resources_retake(sk_resources *self, const sk_lease *lease);
+/* "2 cpu, 0.5 gpu" into text; for messages. */
+void sk_demand_text(const sk_resources *self, const sk_demand *demand, char *ret_text, size_t size);
+
+/* Register a group: reserved at once, or waiting. SK_ELIMIT when it never can be (names what is short). */
+SK_NODISCARD sk_status sk_resources_group_create(sk_resources *self, const sk_bundle *bundles, int n,
+                                                 sk_strategy strategy, sk_group *ret_group, sk_error *reterr);
+bool sk_resources_group_exists(const sk_resources *self, sk_group group);
+bool sk_resources_group_is_reserved(const sk_resources *self, sk_group group);
+/* Give its unused shares back now, and used ones as they are given back. */
+void sk_resources_group_destroy(sk_resources *self, sk_group group);
+/* Try waiting groups in order of creation; true: one was reserved. Call after something was given back. */
+bool sk_resources_groups_retry(sk_resources *self);
+
+#endif

@@ -1,0 +1,1 @@
+#include "core/transport/ring.h"
