@@ -71,6 +71,7 @@ typedef struct sk_message {
     int64_t  a, b;
 } sk_message;
 #define SK_MESSAGE_MAGIC 0x47534b53u /* "SKSG" */
+enum { SK_MESSAGE_COUNT_MAX = 1 << 20 }; /* arguments, and returns, of one run */
 _Static_assert(sizeof(sk_message) == 64, "the wire");
 
 /* Is it a message, and of a kind that this side may get? SK_ECORRUPT says which field is wrong. The payload is what
