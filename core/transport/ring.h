@@ -61,13 +61,16 @@ void sk_ring_wait_room(sk_ring_writer *self, int64_t timeout_ns);
 typedef struct sk_ring_reader {
     sk_ring *ring;
     uint64_t head, tail_seen, head_told;
+    uint64_t peeked; /* bytes of the message of the last peek, padding included */
+    bool     damaged;
 } sk_ring_reader;
 void sk_ring_reader_init(sk_ring_reader *self, sk_ring *ring);
 /* The next message, borrowed until pop. SK_ENOTFOUND (without text): none. SK_ECORRUPT: the ring is damaged for good. */
 SK_NODISCARD sk_status sk_ring_peek(sk_ring_reader *self, const void **ret_data, size_t *ret_size, sk_error *reterr);
-/* Done with the message of the last peek. Tells the writer now and then, and whenever the ring is empty. */
+/* Done with the message of the last peek. Tells the writer (and wakes it, if it waits) after every eighth of the ring, and
+ * whenever the ring is empty. */
 void sk_ring_pop(sk_ring_reader *self);
-/* Is there something? Cheap. */
+/* Is there something? Cheap. Not in a ring that was found damaged. */
 bool sk_ring_has_mail(sk_ring_reader *self);
 
 #endif
