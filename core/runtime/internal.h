@@ -57,7 +57,7 @@ void sk__buffer_deinit(sk__buffer *self);
 typedef struct sk__return {
     sk__buffer bytes;    /* what was written: always the value up to SK_INLINE_MAX                        */
     sk_extent  extent;   /* size > 0: it lies in the store: allocated at once, or moved there by finish    */
-    void      *in_store; /* where                                                                         */
+    void      *in_store; /* where; also set, to bytes.data, by an sk_call_alloc of a small one              */
 } sk__return;
 
 struct sk_call {
@@ -66,6 +66,7 @@ struct sk_call {
     sk__return *returns; /* (n_returns)  */
     int         n_args, args_cap, n_returns, returns_cap;
     sk__buffer  state;
+    sk_extent   state_extent; /* size > 0: finish has moved the state there */
     bool        has_state, is_actor;
     bool      (*is_cancelled)(const sk_call *self); /* where it runs knows */
     void       *host; /* for is_cancelled */
