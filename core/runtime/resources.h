@@ -5,7 +5,7 @@
 #define SK_RUNTIME_RESOURCES_H
 #include "skiff/skiff.h"
 
-enum { SK_RESOURCE_KINDS_MAX = 16, SK_RESOURCE_NAME_MAX = 32, SK_DEMAND_MAX = 6 };
+enum { SK_RESOURCE_KINDS_MAX = 16, SK_RESOURCE_NAME_MAX = 24, SK_DEMAND_MAX = 6 };
 
 typedef struct sk_resources sk_resources;
 
