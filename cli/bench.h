@@ -5,10 +5,12 @@
 #include "core/base/status.h"
 
 typedef struct sk_bench {
-    int    json;      /* one JSON object per row on stdout, else a table line */
-    int    n_repeats; /* the median is reported                               */
-    double fma_gflops; /* of one core, measured at start [GFLOP/s]            */
-    int    n_cores;
+    int         json;       /* one JSON object per row on stdout, else a table line */
+    int         n_repeats;  /* the median is reported                               */
+    double      fma_gflops; /* of one core, measured at start [GFLOP/s]             */
+    int         n_cores;
+    int         window_ms;  /* runtime: each repeat takes so long                   */
+    const char *row;        /* runtime: only this row; NULL: all                    */
 } sk_bench;
 
 typedef struct sk_bench_row {
@@ -28,5 +30,10 @@ SK_NODISCARD sk_status sk_bench_ppo(const sk_bench *self, sk_error *reterr);
 SK_NODISCARD sk_status sk_bench_env(const sk_bench *self, sk_error *reterr);
 SK_NODISCARD sk_status sk_bench_inference(const sk_bench *self, sk_error *reterr);
 SK_NODISCARD sk_status sk_bench_kernels(const sk_bench *self, sk_error *reterr);
+SK_NODISCARD sk_status sk_bench_runtime(const sk_bench *self, sk_error *reterr);
+
+/* Is argv (from the word "bench" on) what `skiff bench runtime` starts new processes with? Then do it; *ret_code is the
+ * exit status. */
+int sk_bench_runtime_is_child(int argc, char **argv, int *ret_code);
 
 #endif

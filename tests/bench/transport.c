@@ -1,0 +1,200 @@
+/* transport: what a message costs between two processes of this host, over the rings of core/transport/ring.h and over
+ * ZeroMQ (core/transport/socket.h), both with 64 bytes. Why the runtime uses rings: docs/performance.md has the figures.
+ *
+ * usage: transport [SECONDS]     each figure is measured for about so long (1)
+ *
+ * round trip   one message there, one back, one at a time
+ * stream       1,000 messages there, then one back
+ * "looking" sides look for 30 us before they sleep, as the runtime does; "sleeping" ones sleep at once, so each message
+ * pays for waking the other side. */
+#include "core/base/clock.h"
+#include "core/transport/ring.h"
+#include "core/transport/socket.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { SIZE = 64, STREAM = 1000, TIMES_MAX = 1 << 20, LOOK_NS = 30000, CHILD_ID = 1, WAIT_MS = 10000 };
+enum { QUESTION = 'q', MESSAGE = 'm', END = 'e' }; /* first byte; only a question is answered */
+
+/* Memory that both sides of a ring map. */
+typedef struct shared {
+    sk_ring there, back;
+    sk_bell child, parent;
+} shared;
+
+/* One side of either transport. */
+typedef struct port {
+    sk_messenger  *messenger; /* ZeroMQ; NULL: rings */
+    sk_socket     *socket;
+    uint64_t       peer;
+    sk_ring_writer out;
+    sk_ring_reader in;
+    sk_bell       *own, *other;
+    int64_t        look_ns;
+} port;
+
+/* A tool may end itself. */
+static void check(sk_status status, const sk_error *err) {
+    if (status == SK_OK) return;
+    fprintf(stderr, "transport: %s\n", err->msg);
+    exit(1);
+}
+
+static void send_message(port *self, char kind) {
+    char     bytes[SIZE] = {kind};
+    sk_error err = {0};
+    if (self->socket) {
+        sk_frame frame = {.kind = SK_FRAME_CALL, .actor_id = 1, .payload = bytes, .size = sizeof bytes};
+        check(sk_socket_send(self->socket, self->peer, &frame, &err), &err);
+        return;
+    }
+    void *room;
+    while (!(room = sk_ring_reserve(&self->out, sizeof bytes))) sk_ring_wait_room(&self->out, -1);
+    memcpy(room, bytes, sizeof bytes);
+    sk_ring_commit(&self->out, sizeof bytes);
+    sk_bell_ring(self->other);
+}
+
+/* Wait until the ring has something: look first, then sleep. */
+static void wait_ring(port *self) {
+    int64_t end_ns = sk_clock_now_ns() + self->look_ns;
+    while (!sk_ring_has_mail(&self->in)) {
+        if (sk_clock_now_ns() < end_ns) continue;
+        uint32_t ticket = sk_bell_prepare(self->own);
+        if (sk_ring_has_mail(&self->in)) sk_bell_cancel(self->own);
+        else sk_bell_wait(self->own, ticket, -1);
+    }
+}
+
+/* The next message's first byte. */
+static char receive(port *self) {
+    sk_error    err = {0};
+    const void *data = NULL;
+    size_t      size = 0;
+    if (self->socket) {
+        sk_frame  frame = {0};
+        sk_status status;
+        while ((status = sk_socket_recv(self->socket, NULL, &frame, &err)) == SK_ENOTFOUND)
+            if (!sk_socket_wait(self->socket, -1, WAIT_MS)) exit(1);
+        check(status, &err);
+        return *(const char *)frame.payload;
+    }
+    wait_ring(self);
+    check(sk_ring_peek(&self->in, &data, &size, &err), &err);
+    char kind = *(const char *)data;
+    sk_ring_pop(&self->in);
+    return kind;
+}
+
+/* ---- the two sides ----------------------------------------------------------------------------------------------- */
+static void child_run(port *self) {
+    for (char kind; (kind = receive(self)) != END;)
+        if (kind == QUESTION) send_message(self, MESSAGE);
+}
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void measure(port *self, const char *name, double seconds) {
+    double *us = malloc(TIMES_MAX * sizeof *us);
+    int     n = 0;
+    if (!us) exit(1);
+    for (int i = 0; i < STREAM; i++) { /* warm-up */
+        send_message(self, QUESTION);
+        receive(self);
+    }
+    double start_s = sk_clock_now_s(), now_s = start_s;
+    while (n < TIMES_MAX && now_s - start_s < seconds) {
+        send_message(self, QUESTION);
+        receive(self);
+        double then_s = now_s;
+        now_s = sk_clock_now_s();
+        us[n++] = (now_s - then_s) * 1e6;
+    }
+    double  mean_us = (now_s - start_s) / n * 1e6;
+    int64_t n_messages = 0;
+    start_s = sk_clock_now_s();
+    while (sk_clock_now_s() - start_s < seconds) {
+        for (int i = 1; i < STREAM; i++) send_message(self, MESSAGE);
+        send_message(self, QUESTION);
+        receive(self);
+        n_messages += STREAM;
+    }
+    double rate = (double)n_messages / (sk_clock_now_s() - start_s);
+    qsort(us, (size_t)n, sizeof *us, compare);
+    printf("%-16s round trip %7.2f us median, %7.2f mean, %8.2f p99   stream %6.2f M messages/s\n", name, us[n / 2],
+           mean_us, us[n * 99 / 100], rate * 1e-6);
+    fflush(stdout);
+    free(us);
+    send_message(self, END);
+}
+
+/* ---- set-up ----------------------------------------------------------------------------------------------------- */
+/* In the parent before any thread is there. The child ends with it. */
+static pid_t start_child(void) {
+    pid_t parent = getpid(), pid = fork();
+    if (pid < 0) exit(1);
+    if (pid == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)) _exit(1);
+    return pid;
+}
+
+static void run_rings(const char *name, int64_t look_ns, double seconds) {
+    shared *mem = mmap(NULL, sizeof *mem, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (mem == MAP_FAILED) exit(1);
+    pid_t pid = start_child();
+    port  p = {.own = pid ? &mem->parent : &mem->child, .other = pid ? &mem->child : &mem->parent, .look_ns = look_ns};
+    sk_ring_writer_init(&p.out, pid ? &mem->there : &mem->back);
+    sk_ring_reader_init(&p.in, pid ? &mem->back : &mem->there);
+    if (pid == 0) {
+        child_run(&p);
+        _exit(0);
+    }
+    measure(&p, name, seconds);
+    waitpid(pid, NULL, 0);
+    munmap(mem, sizeof *mem);
+}
+
+static void run_zmq(const char *name, double seconds) {
+    char     endpoint[64];
+    sk_error err = {0};
+    port     p = {0};
+    snprintf(endpoint, sizeof endpoint, "ipc://@skiff-transport-%d", (int)getpid());
+    pid_t pid = start_child();
+    check(sk_messenger_create(&p.messenger, &err), &err);
+    if (pid == 0) {
+        check(sk_socket_create_dealer(p.messenger, CHILD_ID, endpoint, &p.socket, &err), &err);
+        send_message(&p, MESSAGE);
+        child_run(&p);
+    } else {
+        p.peer = CHILD_ID;
+        check(sk_socket_create_router(p.messenger, &p.socket, &err), &err);
+        check(sk_socket_bind(p.socket, endpoint, &err), &err);
+        receive(&p); /* it is there */
+        measure(&p, name, seconds);
+        waitpid(pid, NULL, 0);
+    }
+    sk_socket_destroy(&p.socket);
+    sk_messenger_release(&p.messenger);
+    if (pid == 0) _exit(0);
+}
+
+int main(int argc, char **argv) {
+    double seconds = argc > 1 ? strtod(argv[1], NULL) : 1.0;
+    if (!(seconds > 0.0 && seconds <= 60.0)) {
+        fprintf(stderr, "usage: transport [SECONDS]\n");
+        return 2;
+    }
+    run_rings("ring, looking", LOOK_NS, seconds);
+    run_rings("ring, sleeping", 0, seconds);
+    run_zmq("ZeroMQ ipc", seconds);
+    return 0;
+}
