@@ -1,5 +1,5 @@
 /* transport: what a message costs between two processes of this host, over the rings of core/transport/ring.h and over
- * ZeroMQ (core/transport/socket.h), both with 64 bytes. Why the runtime uses rings: docs/performance.md has the figures.
+ * ZeroMQ (core/transport/socket.h), both with 64 bytes. Why the runtime uses rings; figures: docs/performance.md.
  *
  * usage: transport [SECONDS]     each figure is measured for about so long (1)
  *
