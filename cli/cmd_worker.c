@@ -1,8 +1,7 @@
-/* skiff worker: hosts actors for a driver, which starts it; not for people. */
+/* skiff worker: hosts actors and runs tasks for a driver, which starts it; not for people. */
 #include "cli/commands.h"
+#include "cli/modules.h"
 #include "core/base/log.h"
-#include "core/runtime/runtime.h"
-#include "rl/actor_classes.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -15,5 +14,5 @@ static void print_warning(void *user, sk_log_level level, const char *line) {
 
 int sk_cmd_worker(int argc, char **argv) {
     sk_log_set_sink(print_warning, NULL);
-    return sk_worker_main(argc - 1, argv + 1, sk_actor_classes, sk_n_actor_classes);
+    return sk_worker_main(argc - 1, argv + 1, sk_cli_modules, sk_n_cli_modules);
 }

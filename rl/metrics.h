@@ -25,6 +25,8 @@
     X(LEN_MEAN, "episode_len_mean", "env steps", GOAL, "Mean length of the last 100 training episodes.")               \
     X(EPISODES_DROPPED, "num_episodes_dropped_lifetime", "episodes", GOAL,                                             \
       "Training episodes dropped because the environment failed or gave a number that is none (on_invalid: drop).")    \
+    X(RESTARTS, "num_env_runner_restarts_lifetime", "restarts", GOAL,                                                  \
+      "Times a runner was made anew because its process had died (env_runners.restart_failed_env_runners).")           \
     X(EVAL_RETURN_MEAN, "evaluation/episode_return_mean", "reward", GOAL,                                              \
       "Mean return of the last evaluation: deterministic actions, frozen normaliser, own environments.")               \
     X(EVAL_RETURN_STD, "evaluation/episode_return_std", "reward", GOAL, "Standard deviation of those returns.")        \

@@ -21,24 +21,27 @@ typedef struct runner {
     sk_weights    weights;
     int           first_row, n_rows; /* its rows of the block                           */
     int           n_agents;
-    int           fresh;             /* 1: obs[0] is the next observation, else obs[T]  */
     int           adds_start;        /* 1: some discrete action does not count from 0   */
+    float        *next_obs;          /* (n_rows x O) what the next fragment starts from */
     uint8_t      *mask;              /* (n_rows x K) what the vec writes                */
     sk_env_slot  *env_action;        /* (n_rows x S) with `start` added                 */
     float        *final_obs;         /* (n_rows x O)                                    */
     float        *cut_obs, *cut_value; /* truncated rows' final observations and values */
     int          *cut_row;
+    char         *state;             /* (n_envs records) as saved last                  */
 } runner;
 
-size_t sk_weights_bytes(size_t n_floats, int obs_dim) {
-    size_t params = (n_floats + 15) / 16 * 16, obs = ((size_t)obs_dim + 15) / 16 * 16;
-    return (params + 2 * obs + 16) * sizeof(float);
+static size_t padded(size_t n_floats) { return (n_floats + 15) / 16 * 16; }
+
+size_t sk_weights_bytes(size_t n_floats, int obs_dim, int n_runners) {
+    return (padded(n_floats) + 2 * padded((size_t)obs_dim) + 16) * sizeof(float) + (size_t)n_runners * sizeof(uint64_t);
 }
 
 void sk_weights_map(void *memory, size_t n_floats, int obs_dim, sk_weights *ret_weights) {
     ret_weights->params = memory;
-    ret_weights->obs_mean = ret_weights->params + (n_floats + 15) / 16 * 16;
-    ret_weights->obs_inv_std = ret_weights->obs_mean + ((size_t)obs_dim + 15) / 16 * 16;
+    ret_weights->obs_mean = ret_weights->params + padded(n_floats);
+    ret_weights->obs_inv_std = ret_weights->obs_mean + padded((size_t)obs_dim);
+    ret_weights->n_made = (_Atomic uint64_t *)(void *)(ret_weights->obs_inv_std + padded((size_t)obs_dim));
 }
 
 static void runner_destroy(void *self) {
@@ -50,24 +53,37 @@ static void runner_destroy(void *self) {
     sk_env_destroy(&r->env);
     sk_block_destroy(&r->batch_block);
     sk_block_destroy(&r->weights_block);
+    free(r->next_obs);
     free(r->mask);
     free(r->env_action);
     free(r->final_obs);
     free(r->cut_obs);
     free(r->cut_value);
     free(r->cut_row);
+    free(r->state);
     free(r);
+}
+
+/* Sizes of one environment's record: head, vec state, then observations and masks of its rows. */
+static size_t state_bytes(const runner *r) { return sk_vec_has_state(r->vec) ? sk_vec_env_state_size(r->vec) : 0; }
+static size_t record_bytes(const runner *r) {
+    size_t obs = (size_t)(r->n_agents * r->arg.shape.obs_dim) * sizeof(float);
+    size_t mask = (size_t)(r->n_agents * r->arg.shape.mask_size);
+    return (sizeof(sk_runner_env_head) + state_bytes(r) + obs + mask + 15) / 16 * 16;
 }
 
 static sk_status alloc_scratch(runner *r, sk_error *reterr) {
     size_t n = (size_t)r->n_rows, obs = n * (size_t)r->arg.shape.obs_dim;
+    r->next_obs = calloc(obs, sizeof *r->next_obs);
     r->mask = calloc(n, (size_t)r->arg.shape.mask_size + 1);
     r->env_action = calloc(n * (size_t)r->arg.shape.action_slots, sizeof *r->env_action);
     r->final_obs = calloc(obs, sizeof *r->final_obs);
     r->cut_obs = calloc(obs, sizeof *r->cut_obs);
     r->cut_value = calloc(n, sizeof *r->cut_value);
     r->cut_row = calloc(n, sizeof *r->cut_row);
-    if (!r->mask || !r->env_action || !r->final_obs || !r->cut_obs || !r->cut_value || !r->cut_row)
+    r->state = calloc((size_t)r->arg.n_envs, record_bytes(r));
+    if (!r->next_obs || !r->mask || !r->env_action || !r->final_obs || !r->cut_obs || !r->cut_value || !r->cut_row ||
+        !r->state)
         return SK_FAIL(reterr, SK_ENOMEM, "no memory for %zu rows", n);
     return SK_OK;
 }
@@ -75,7 +91,7 @@ static sk_status alloc_scratch(runner *r, sk_error *reterr) {
 static sk_status open_blocks(runner *r, sk_error *reterr) {
     const sk_runner_arg *a = &r->arg;
     if (a->batch_ref.size_bytes != sk_batch_bytes(&a->shape) || a->n_floats < 0 ||
-        a->weights_ref.size_bytes != sk_weights_bytes((size_t)a->n_floats, a->shape.obs_dim))
+        a->weights_ref.size_bytes != sk_weights_bytes((size_t)a->n_floats, a->shape.obs_dim, a->shape.n_fragments))
         return SK_FAIL(reterr, SK_EVERSION, "the experience or weights block has another layout than this program's");
     SK_TRY(sk_block_open(&a->batch_ref, &r->batch_block, reterr));
     SK_TRY(sk_block_open(&a->weights_ref, &r->weights_block, reterr));
@@ -84,9 +100,9 @@ static sk_status open_blocks(runner *r, sk_error *reterr) {
     return SK_OK;
 }
 
-static sk_status open_env(runner *r, const char *env_text, sk_error *reterr) {
+static sk_status open_env(runner *r, sk_bytes env_text, sk_error *reterr) {
     const sk_runner_arg *a = &r->arg;
-    SK_TRY(sk__env_text_open(env_text, (size_t)a->env_text_bytes, &r->env, reterr));
+    SK_TRY(sk__env_text_open(env_text.data, env_text.size, &r->env, reterr));
     r->n_agents = sk_env_info_get(r->env)->n_agents;
     r->n_rows = a->n_envs * r->n_agents;
     r->first_row = (int)a->first_env * r->n_agents;
@@ -94,9 +110,18 @@ static sk_status open_env(runner *r, const char *env_text, sk_error *reterr) {
         a->runner >= a->shape.n_fragments)
         return SK_FAIL(reterr, SK_EINVAL, "rows %d to %d do not lie in a block of %d rows", r->first_row,
                        r->first_row + r->n_rows, a->shape.n_rows);
+    return SK_OK;
+}
+
+/* A runner made anew whose environments cannot be given their state back starts other episodes than those it has
+ * played already. */
+static sk_status create_vec(runner *r, sk_error *reterr) {
+    const sk_runner_arg *a = &r->arg;
+    uint64_t             n_former = atomic_fetch_add(&r->weights.n_made[a->runner], 1);
+    int                  has_state = (sk_env_api_get(r->env)->caps & SK_ENV_CAP_STATE) != 0;
     sk_vec_params params = {.env = r->env, .n_envs = a->n_envs, .first_env = a->first_env, .n_total = a->n_total_envs,
-                            .seed = a->seed, .seeding = SK_VEC_SEED_DERIVED,
-                            .on_invalid = (sk_on_invalid)a->on_invalid};
+                            .seed = a->seed + (has_state ? 0 : n_former * 0x9e3779b97f4a7c15u), /* 2^64 / golden ratio */
+                            .seeding = SK_VEC_SEED_DERIVED, .on_invalid = (sk_on_invalid)a->on_invalid};
     return sk_vec_create(&params, &r->vec, reterr);
 }
 
@@ -116,22 +141,28 @@ static void publish_mask(const runner *r, int t) {
     for (int i = 0; i < r->n_rows * r->arg.shape.mask_size; i++) to[i] = (float)r->mask[i];
 }
 
-static sk_status runner_create(sk_bytes arg, void **ret_self, sk_error *reterr) {
+/* Argument i of a call; one that is not there is as good as an empty one. */
+static sk_bytes argument_of(const sk_call *call, int i) {
+    return i < sk_call_n_args(call) ? sk_call_arg(call, i) : (sk_bytes){0};
+}
+
+static sk_status runner_create(sk_call *call, void **ret_self, sk_error *reterr) {
     sk_status status = SK_OK;
+    sk_bytes  arg = argument_of(call, 0);
     runner   *r = calloc(1, sizeof *r);
     if (!r) return SK_FAIL(reterr, SK_ENOMEM, "runner: no memory");
-    if (arg.size < sizeof r->arg) {
-        status = SK_FAIL(reterr, SK_EVERSION, "runner: an argument of %zu bytes, wanted at least %zu", arg.size,
-                         sizeof r->arg);
+    if (arg.size != sizeof r->arg) {
+        status = SK_FAIL(reterr, SK_EVERSION, "runner: an argument of %zu bytes, wanted %zu", arg.size, sizeof r->arg);
         goto fail;
     }
     memcpy(&r->arg, arg.data, sizeof r->arg);
-    if (arg.size - sizeof r->arg != r->arg.env_text_bytes || sk_batch_bytes(&r->arg.shape) == 0) {
-        status = SK_FAIL(reterr, SK_EVERSION, "runner: an argument that contradicts itself");
+    if (sk_batch_bytes(&r->arg.shape) == 0) {
+        status = SK_FAIL(reterr, SK_EVERSION, "runner: a block of experience of no known shape");
         goto fail;
     }
-    SK_TRY_GOTO(open_env(r, (const char *)arg.data + sizeof r->arg, reterr));
+    SK_TRY_GOTO(open_env(r, argument_of(call, 1), reterr));
     SK_TRY_GOTO(open_blocks(r, reterr));
+    SK_TRY_GOTO(create_vec(r, reterr));
     SK_TRY_GOTO(alloc_scratch(r, reterr));
     SK_TRY_GOTO(sk_device_create_cpu(1, &r->device, reterr));
     sk_inference_params how = {.device = r->device, .spaces = &r->arg.spaces, .model = &r->arg.model,
@@ -139,9 +170,7 @@ static sk_status runner_create(sk_bytes arg, void **ret_self, sk_error *reterr) 
                                .n_floats = (size_t)r->arg.n_floats, .max_rows = r->n_rows};
     SK_TRY_GOTO(sk_inference_create(&how, &r->inference, reterr));
     for (int i = 0; i < r->arg.spaces.n_parts; i++) r->adds_start |= r->arg.spaces.part_start[i] != 0;
-    SK_TRY_GOTO(sk_vec_reset(r->vec, obs_at(r, 0), r->arg.shape.mask_size ? r->mask : NULL, reterr));
-    publish_mask(r, 0);
-    r->fresh = 1;
+    SK_TRY_GOTO(sk_vec_reset(r->vec, r->next_obs, r->arg.shape.mask_size ? r->mask : NULL, reterr));
     *ret_self = r;
     return SK_OK;
 fail:
@@ -219,55 +248,50 @@ static sk_status sample_step(runner *r, const sk_sample_in *in, int t, sk_fragme
     return SK_OK;
 }
 
+/* Write every environment's record to r->state. */
+static sk_status save(runner *r, sk_error *reterr) {
+    size_t size = record_bytes(r), vec_bytes = state_bytes(r);
+    size_t obs_bytes = (size_t)(r->n_agents * r->arg.shape.obs_dim) * sizeof(float);
+    size_t mask_bytes = (size_t)(r->n_agents * r->arg.shape.mask_size);
+    for (int e = 0; e < r->arg.n_envs; e++) {
+        sk_runner_env_head head = {.bytes = size, .env = r->arg.first_env + e, .has_state = vec_bytes > 0};
+        char              *at = r->state + (size_t)e * size;
+        memcpy(at, &head, sizeof head);
+        at += sizeof head;
+        if (vec_bytes) SK_TRY(sk_vec_env_state_save(r->vec, e, at, reterr));
+        memcpy(at + vec_bytes, (const char *)r->next_obs + (size_t)e * obs_bytes, obs_bytes);
+        memcpy(at + vec_bytes + obs_bytes, r->mask + (size_t)e * mask_bytes, mask_bytes);
+    }
+    return SK_OK;
+}
+
+/* For a restart: what is kept goes with this call's answer, so both are there or neither. */
+static sk_status keep_state(runner *r, sk_call *call, sk_error *reterr) {
+    if (!r->arg.keep_state) return SK_OK;
+    SK_TRY(save(r, reterr));
+    return sk_call_save(call, r->state, (size_t)r->arg.n_envs * record_bytes(r), reterr);
+}
+
 static sk_status sample(runner *r, sk_bytes bytes, sk_error *reterr) {
     sk_sample_in in;
     if (bytes.size != sizeof in) return SK_FAIL(reterr, SK_EVERSION, "sample: %zu bytes, wanted %zu", bytes.size, sizeof in);
     memcpy(&in, bytes.data, sizeof in);
     const int    n_steps = r->arg.shape.n_steps;
+    const size_t obs_bytes = (size_t)r->n_rows * (size_t)r->arg.shape.obs_dim * sizeof(float);
     sk_fragment *head = &r->batch.fragment[r->arg.runner];
     *head = (sk_fragment){.layout_hash = sk_batch_hash(&r->arg.shape), .policy_version = in.policy_version,
                           .first_step = in.first_step, .env_seed = r->arg.seed, .runner = r->arg.runner,
                           .first_row = r->first_row, .n_rows = r->n_rows};
     sk_inference_set_normalizer(r->inference, r->weights.obs_mean, r->weights.obs_inv_std);
-    if (!r->fresh) {
-        memcpy(obs_at(r, 0), obs_at(r, n_steps), (size_t)r->n_rows * (size_t)r->arg.shape.obs_dim * sizeof(float));
-        publish_mask(r, 0);
-    }
-    r->fresh = 0;
+    memcpy(obs_at(r, 0), r->next_obs, obs_bytes);
+    publish_mask(r, 0);
     for (int t = 0; t < n_steps; t++) SK_TRY(sample_step(r, &in, t, head, reterr));
+    memcpy(r->next_obs, obs_at(r, n_steps), obs_bytes);
     sk_inference_value(r->inference, obs_at(r, n_steps), r->n_rows, r->batch.bootstrap + r->first_row);
     double share = (double)n_steps / ((n_steps + TIMED_EVERY - 1) / TIMED_EVERY);
     head->env_s *= share;
     head->inference_s *= share;
     return SK_OK;
-}
-
-/* Sizes of one environment's record: head, vec state, then observations and masks of its rows. */
-static size_t state_bytes(const runner *r) { return sk_vec_has_state(r->vec) ? sk_vec_env_state_size(r->vec) : 0; }
-static size_t record_bytes(const runner *r) {
-    size_t obs = (size_t)(r->n_agents * r->arg.shape.obs_dim) * sizeof(float);
-    size_t mask = (size_t)(r->n_agents * r->arg.shape.mask_size);
-    return (sizeof(sk_runner_env_head) + state_bytes(r) + obs + mask + 15) / 16 * 16;
-}
-
-static sk_status save(runner *r, sk_reply *out, sk_error *reterr) {
-    size_t size = record_bytes(r), vec_bytes = state_bytes(r);
-    size_t obs_bytes = (size_t)(r->n_agents * r->arg.shape.obs_dim) * sizeof(float);
-    size_t mask_bytes = (size_t)(r->n_agents * r->arg.shape.mask_size);
-    const float *obs = obs_at(r, r->fresh ? 0 : r->arg.shape.n_steps);
-    char        *record = calloc(1, size);
-    sk_status    status = record ? SK_OK : SK_FAIL(reterr, SK_ENOMEM, "no memory to save %zu bytes", size);
-    for (int e = 0; status == SK_OK && e < r->arg.n_envs; e++) {
-        sk_runner_env_head head = {.bytes = size, .env = r->arg.first_env + e, .has_state = vec_bytes > 0};
-        char              *at = record + sizeof head;
-        memcpy(record, &head, sizeof head);
-        if (vec_bytes) status = sk_vec_env_state_save(r->vec, e, at, reterr);
-        memcpy(at + vec_bytes, (const char *)obs + (size_t)e * obs_bytes, obs_bytes);
-        memcpy(at + vec_bytes + obs_bytes, r->mask + (size_t)e * mask_bytes, mask_bytes);
-        if (status == SK_OK) status = sk_reply_write(out, record, size, reterr);
-    }
-    free(record);
-    return status;
 }
 
 static sk_status load_one(runner *r, int e, const char *record, sk_error *reterr) {
@@ -282,7 +306,7 @@ static sk_status load_one(runner *r, int e, const char *record, sk_error *reterr
     if (!vec_bytes) return SK_OK; /* it starts anew */
     const char *at = record + sizeof head;
     SK_TRY(sk_vec_env_state_load(r->vec, e, at, reterr));
-    memcpy((char *)obs_at(r, 0) + (size_t)e * obs_bytes, at + vec_bytes, obs_bytes);
+    memcpy((char *)r->next_obs + (size_t)e * obs_bytes, at + vec_bytes, obs_bytes);
     memcpy(r->mask + (size_t)e * mask_bytes, at + vec_bytes + obs_bytes, mask_bytes);
     return SK_OK;
 }
@@ -293,16 +317,23 @@ static sk_status load(runner *r, sk_bytes in, sk_error *reterr) {
         return SK_FAIL(reterr, SK_ECORRUPT, "saved environment states of %zu bytes, wanted %zu", in.size,
                        size * (size_t)r->arg.n_envs);
     for (int e = 0; e < r->arg.n_envs; e++) SK_TRY(load_one(r, e, (const char *)in.data + (size_t)e * size, reterr));
-    r->fresh = 1;
-    publish_mask(r, 0);
     return SK_OK;
 }
 
-static sk_status runner_call(void *self, int method, sk_bytes in, sk_reply *out, sk_error *reterr) {
+static sk_status runner_restore(void *self, sk_bytes state, sk_error *reterr) { return load(self, state, reterr); }
+
+static sk_status runner_call(void *self, int method, sk_call *call, sk_error *reterr) {
+    runner *r = self;
     switch ((sk_runner_method)method) {
-    case SK_RUNNER_SAMPLE: return sample(self, in, reterr);
-    case SK_RUNNER_SAVE: return save(self, out, reterr);
-    case SK_RUNNER_LOAD: return load(self, in, reterr);
+    case SK_RUNNER_SAMPLE:
+        SK_TRY(sample(r, argument_of(call, 0), reterr));
+        return keep_state(r, call, reterr);
+    case SK_RUNNER_LOAD:
+        SK_TRY(load(r, argument_of(call, 0), reterr));
+        return keep_state(r, call, reterr);
+    case SK_RUNNER_SAVE:
+        SK_TRY(save(r, reterr));
+        return sk_call_write(call, 0, r->state, (size_t)r->arg.n_envs * record_bytes(r), reterr);
     }
     return SK_FAIL(reterr, SK_EINVAL, "runner: no method %d", method);
 }
@@ -310,4 +341,4 @@ static sk_status runner_call(void *self, int method, sk_bytes in, sk_reply *out,
 static const char *const method_names[] = {"sample", "save", "load"};
 const sk_actor_class     sk_runner_class = {.name = "runner", .methods = method_names,
                                             .n_methods = SK_COUNT(method_names), .create = runner_create,
-                                            .call = runner_call, .destroy = runner_destroy};
+                                            .call = runner_call, .destroy = runner_destroy, .restore = runner_restore};

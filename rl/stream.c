@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { START_TIMEOUT_MS = 30000, STATE_TIMEOUT_MS = 60000 };
+/* A runner's process that dies as soon as it is made must not keep the machine busy: 10 ms, then doubled. */
+enum { START_TIMEOUT_MS = 30000, STATE_TIMEOUT_MS = 60000, STOP_TIMEOUT_MS = 5000, RESTART_BACKOFF_MS = 10 };
+#define RESTART_WINDOW_S 1e9 /* the budget of restarts is for the whole run */
 
 struct sk_stream_source {
     sk_source           base;
@@ -19,8 +21,11 @@ struct sk_stream_source {
     sk_weights          weights;
     sk_block           *batch_block, *weights_block;
     int                 n_runners, n_agents, n_envs, timeout_ms;
-    sk_actor          **runners;   /* (n_runners)                                     */
-    sk_future         **futures;   /* (n_runners)                                     */
+    int                 restarts, has_state; /* 1: runners are restarted; environments can be given their state back */
+    int                 told_anew;           /* it was told that episodes start anew  */
+    sk_actor           *runners;   /* (n_runners) {0}: not yet there                  */
+    sk_ref             *answers;   /* (n_runners) to the call under way               */
+    uint64_t           *n_made;    /* (n_runners) how often, as counted so far        */
     int                *first_env; /* (n_runners + 1)                                 */
     int                *next_episode; /* (n_runners) cursor into each fragment's list */
     int64_t             step;      /* global step index of the next t = 0             */
@@ -47,7 +52,7 @@ static sk_status create_blocks(sk_stream_source *self, const sk_batch_shape *sha
         return SK_FAIL(reterr, SK_ECONFIG, "a batch of %d steps x %d rows x %d observation floats is too large",
                        shape->n_steps, shape->n_rows, shape->obs_dim);
     SK_TRY(sk_block_create(bytes, &self->batch_block, reterr));
-    SK_TRY(sk_block_create(sk_weights_bytes(n_floats, shape->obs_dim), &self->weights_block, reterr));
+    SK_TRY(sk_block_create(sk_weights_bytes(n_floats, shape->obs_dim, shape->n_fragments), &self->weights_block, reterr));
     sk_batch_map(shape, sk_block_data(self->batch_block), &self->batch);
     sk_weights_map(sk_block_data(self->weights_block), n_floats, shape->obs_dim, &self->weights);
     return SK_OK;
@@ -59,28 +64,44 @@ static void publish_weights(sk_stream_source *self) {
     sk_normalizer_constants(sk_policy_normalizer(self->p.policy), self->weights.obs_mean, self->weights.obs_inv_std);
 }
 
-static sk_status start_runner(sk_stream_source *self, int i, const char *env_text, sk_error *reterr) {
+static sk_placement placement_of(const sk_train_config *c) {
+    if (c->env_runners.num_env_runners == 0) return SK_PLACE_INLINE;
+    return c->env_runners.placement == SK_RUNNER_PROCESS ? SK_PLACE_PROCESS : SK_PLACE_THREAD;
+}
+
+/* Order runner i; it is made in the background. */
+static sk_status order_runner(sk_stream_source *self, int i, const char *env_text, sk_error *reterr) {
     const sk_train_config *c = self->p.config;
-    size_t                 text_bytes = strlen(env_text), size = sizeof(sk_runner_arg) + text_bytes;
-    char                  *bytes = calloc(1, size), name[32];
-    if (!bytes) return SK_FAIL(reterr, SK_ENOMEM, "stream: no memory");
+    int64_t                max_restarts = c->env_runners.max_num_env_runner_restarts;
+    char                   name[32];
     sk_runner_arg arg = {.batch_ref = sk_block_get_ref(self->batch_block),
                          .weights_ref = sk_block_get_ref(self->weights_block), .shape = self->batch.shape,
                          .spaces = *sk_policy_spaces_get(self->p.policy), .model = *sk_policy_model(self->p.policy),
                          .filter = (int32_t)sk_policy_filter(self->p.policy), .on_invalid = c->env_runners.on_invalid,
+                         .keep_state = self->restarts && self->has_state,
                          .runner = i, .n_envs = self->first_env[i + 1] - self->first_env[i],
                          .first_env = self->first_env[i], .n_total_envs = self->n_envs, .seed = (uint64_t)c->seed,
-                         .n_floats = (int64_t)sk_policy_n_floats(self->p.policy), .env_text_bytes = text_bytes};
-    memcpy(bytes, &arg, sizeof arg);
-    memcpy(bytes + sizeof arg, env_text, text_bytes);
-    sk_placement place = c->env_runners.num_env_runners == 0                       ? SK_PLACE_INLINE
-                         : c->env_runners.placement == SK_RUNNER_PROCESS           ? SK_PLACE_PROCESS
-                                                                                   : SK_PLACE_THREAD;
+                         .n_floats = (int64_t)sk_policy_n_floats(self->p.policy)};
+    const sk_arg args[] = {sk_by_value(&arg, sizeof arg), sk_by_value(env_text, strlen(env_text))};
     snprintf(name, sizeof name, "runner-%d", i);
-    sk_status status = sk_actor_create(self->p.runtime, "runner", name, place, (sk_bytes){bytes, size},
-                                       START_TIMEOUT_MS, &self->runners[i], reterr);
-    free(bytes);
-    return status;
+    sk_actor_params params = {.class_name = "runner", .name = name, .placement = placement_of(c), .args = args,
+                              .n_args = SK_COUNT(args)};
+    if (self->restarts) {
+        params.max_restarts = max_restarts < 0 ? -1 : (int)max_restarts;
+        params.restart_window_s = RESTART_WINDOW_S;
+        params.restart_backoff_ms = RESTART_BACKOFF_MS;
+        params.max_task_retries = -1; /* a fragment is the same however often it is sampled */
+    }
+    return sk_actor_create(self->p.runtime, &params, &self->runners[i], reterr);
+}
+
+/* All at once: they start side by side. */
+static sk_status start_runners(sk_stream_source *self, const char *env_text, sk_error *reterr) {
+    for (int i = 0; i < self->n_runners; i++) SK_TRY(order_runner(self, i, env_text, reterr));
+    for (int i = 0; i < self->n_runners; i++)
+        SK_TRY(sk_actor_wait(self->p.runtime, self->runners[i], START_TIMEOUT_MS, reterr));
+    for (int i = 0; i < self->n_runners; i++) self->n_made[i] = 1;
+    return SK_OK;
 }
 
 sk_status sk_stream_create(const sk_stream_params *p, sk_stream_source **ret_stream, sk_error *reterr) {
@@ -91,15 +112,18 @@ sk_status sk_stream_create(const sk_stream_params *p, sk_stream_source **ret_str
     self->base.ops = &stream_ops;
     self->p = *p;
     self->n_runners = p->config->env_runners.num_env_runners > 0 ? (int)p->config->env_runners.num_env_runners : 1;
+    self->restarts = placement_of(p->config) == SK_PLACE_PROCESS && p->config->env_runners.restart_failed_env_runners;
+    self->has_state = (sk_env_api_get(p->env)->caps & SK_ENV_CAP_STATE) != 0;
     self->n_agents = sk_env_info_get(p->env)->n_agents;
     self->n_envs = (int)sk_train_config_n_envs(p->config);
     self->timeout_ms = (int)(p->config->env_runners.sample_timeout_s * 1000.0);
     size_t n = (size_t)self->n_runners;
     self->runners = calloc(n, sizeof *self->runners);
-    self->futures = calloc(n, sizeof *self->futures);
+    self->answers = calloc(n, sizeof *self->answers);
+    self->n_made = calloc(n, sizeof *self->n_made);
     self->first_env = calloc(n + 1, sizeof *self->first_env);
     self->next_episode = calloc(n, sizeof *self->next_episode);
-    if (!self->runners || !self->futures || !self->first_env || !self->next_episode) {
+    if (!self->runners || !self->answers || !self->n_made || !self->first_env || !self->next_episode) {
         status = SK_FAIL(reterr, SK_ENOMEM, "stream: no memory for %zu runners", n);
         goto fail;
     }
@@ -108,7 +132,7 @@ sk_status sk_stream_create(const sk_stream_params *p, sk_stream_source **ret_str
     SK_TRY_GOTO(create_blocks(self, &shape, reterr));
     publish_weights(self);
     SK_TRY_GOTO(sk__env_text_encode(p->config, &env_text, reterr));
-    for (int i = 0; i < self->n_runners; i++) SK_TRY_GOTO(start_runner(self, i, env_text, reterr));
+    SK_TRY_GOTO(start_runners(self, env_text, reterr));
     free(env_text);
     *ret_stream = self;
     return SK_OK;
@@ -121,12 +145,14 @@ fail:
 void sk_stream_destroy(sk_stream_source **self_p) {
     if (!self_p || !*self_p) return;
     sk_stream_source *self = *self_p;
-    for (int i = 0; i < self->n_runners && self->futures; i++) sk_future_destroy(&self->futures[i]);
-    for (int i = 0; i < self->n_runners && self->runners; i++) sk_actor_destroy(&self->runners[i]);
+    int n_ordered = 0;
+    while (self->runners && n_ordered < self->n_runners && self->runners[n_ordered].id) n_ordered++;
+    if (n_ordered) sk_actor_join(self->p.runtime, self->runners, n_ordered, STOP_TIMEOUT_MS);
     sk_block_destroy(&self->batch_block);
     sk_block_destroy(&self->weights_block);
     free(self->runners);
-    free(self->futures);
+    free(self->answers);
+    free(self->n_made);
     free(self->first_env);
     free(self->next_episode);
     free(self);
@@ -134,19 +160,44 @@ void sk_stream_destroy(sk_stream_source **self_p) {
 }
 
 sk_status sk_stream_check(sk_stream_source *self, sk_error *reterr) {
-    for (int i = 0; i < self->n_runners; i++) SK_TRY(sk_actor_check(self->runners[i], reterr));
+    for (int i = 0; i < self->n_runners; i++)
+        SK_TRY(sk_actor_check(self->p.runtime, self->runners[i], NULL, reterr));
     return SK_OK;
 }
 
-/* Ask all, wait for all; the futures are gone afterwards. */
-static sk_status call_all(sk_stream_source *self, int method, sk_bytes in, sk_error *reterr) {
+static void forget_answers(sk_stream_source *self) {
+    for (int i = 0; i < self->n_runners; i++) sk_release(self->p.runtime, &self->answers[i]);
+}
+
+/* Count the runners that were made anew since the last look. */
+static void count_restarts(sk_stream_source *self) {
+    uint64_t n = 0;
+    for (int i = 0; i < self->n_runners; i++) {
+        uint64_t now = atomic_load(&self->weights.n_made[i]);
+        n += now - self->n_made[i];
+        self->n_made[i] = now;
+    }
+    if (!n) return;
+    sk_metrics_add(self->p.metrics, SK_METRIC_RESTARTS, (double)n);
+    if (self->has_state || self->told_anew) return;
+    sk_log(SK_LOG_WARN, "environment \"%s\" cannot save its state: episodes start anew in a runner that was restarted, so the "
+           "run goes on but not bit for bit", sk_env_info_get(self->p.env)->name);
+    self->told_anew = 1;
+}
+
+/* One fragment of each; the answers are empty. */
+static sk_status sample_all(sk_stream_source *self, const sk_sample_in *in, sk_error *reterr) {
     sk_status status = SK_OK;
+    sk_arg    arg = sk_by_value(in, sizeof *in);
+    sk_method method = {.method = SK_RUNNER_SAMPLE, .args = &arg, .n_args = 1};
     for (int i = 0; i < self->n_runners && status == SK_OK; i++)
-        status = sk_actor_call(self->runners[i], method, in, &self->futures[i], reterr);
-    if (status == SK_OK) status = sk_future_wait_all(self->futures, self->n_runners, self->timeout_ms, reterr);
+        status = sk_actor_call(self->p.runtime, self->runners[i], &method, &self->answers[i], reterr);
+    if (status == SK_OK)
+        status = sk_get_all(self->p.runtime, self->answers, self->n_runners, self->timeout_ms, reterr);
     if (status == SK_EDEAD && reterr) /* told at once: the others may need a while to finish their fragments */
         sk_log(SK_LOG_ERROR, "%s; the other runners are being stopped", reterr->msg);
-    for (int i = 0; i < self->n_runners; i++) sk_future_destroy(&self->futures[i]);
+    forget_answers(self);
+    count_restarts(self);
     return status;
 }
 
@@ -198,7 +249,7 @@ static sk_status stream_next(sk_source *base, const sk_batch **ret_batch, sk_err
     double            start_s = sk_clock_now_s(), env_s = 0.0, inference_s = 0.0;
     publish_weights(self);
     sk_sample_in in = {.policy_version = sk_policy_version(self->p.policy), .first_step = self->step};
-    SK_TRY(call_all(self, SK_RUNNER_SAMPLE, (sk_bytes){&in, sizeof in}, reterr));
+    SK_TRY(sample_all(self, &in, reterr));
     SK_TRY(check_heads(self, reterr));
     for (int f = 0; f < self->n_runners; f++) { /* the slowest runner is what the learner waited for */
         const sk_fragment *head = &self->batch.fragment[f];
@@ -218,28 +269,33 @@ static sk_status stream_next(sk_source *base, const sk_batch **ret_batch, sk_err
     return SK_OK;
 }
 
+/* Append runner i's part, which the call under way answers with. */
+static sk_status append_state(sk_stream_source *self, int i, char **all, size_t *size, sk_error *reterr) {
+    sk_bytes part = {0};
+    SK_TRY(sk_get(self->p.runtime, self->answers[i], STATE_TIMEOUT_MS, &part, reterr));
+    char *grown = realloc(*all, *size + part.size + 1);
+    if (!grown) return SK_FAIL(reterr, SK_ENOMEM, "stream: no memory for the environments' state");
+    *all = grown;
+    if (part.size) memcpy(grown + *size, part.data, part.size);
+    *size += part.size;
+    return SK_OK;
+}
+
 sk_status sk_stream_save(sk_stream_source *self, void **ret_bytes, size_t *ret_size, int *ret_complete,
                          sk_error *reterr) {
-    char  *all = NULL;
-    size_t size = 0;
-    *ret_complete = (sk_env_api_get(self->p.env)->caps & SK_ENV_CAP_STATE) != 0;
-    for (int i = 0; i < self->n_runners; i++) { /* in order of the runners, hence of the environments */
-        sk_future *future = NULL;
-        sk_bytes   part = {0};
-        SK_TRY(sk_actor_call(self->runners[i], SK_RUNNER_SAVE, (sk_bytes){0}, &future, reterr));
-        sk_status status = sk_future_wait(future, STATE_TIMEOUT_MS, &part, reterr);
-        char     *grown = status == SK_OK ? realloc(all, size + part.size + 1) : NULL;
-        if (status == SK_OK && !grown) status = SK_FAIL(reterr, SK_ENOMEM, "stream: no memory for the environments' state");
-        if (grown) {
-            all = grown;
-            if (part.size) memcpy(all + size, part.data, part.size);
-            size += part.size;
-        }
-        sk_future_destroy(&future);
-        if (status != SK_OK) {
-            free(all);
-            return status;
-        }
+    char     *all = NULL;
+    size_t    size = 0;
+    sk_status status = SK_OK;
+    sk_method method = {.method = SK_RUNNER_SAVE};
+    *ret_complete = self->has_state;
+    for (int i = 0; i < self->n_runners && status == SK_OK; i++)
+        status = sk_actor_call(self->p.runtime, self->runners[i], &method, &self->answers[i], reterr);
+    for (int i = 0; i < self->n_runners && status == SK_OK; i++) /* in order of the runners, hence of the environments */
+        status = append_state(self, i, &all, &size, reterr);
+    forget_answers(self);
+    if (status != SK_OK) {
+        free(all);
+        return status;
     }
     *ret_bytes = all;
     *ret_size = size;
@@ -253,15 +309,15 @@ sk_status sk_stream_load(sk_stream_source *self, const void *bytes, size_t size,
     if (size % (size_t)self->n_envs != 0)
         return SK_FAIL(reterr, SK_ECORRUPT, "the checkpoint's environment states (%zu bytes) are not of %d environments",
                        size, self->n_envs);
-    size_t record = size / (size_t)self->n_envs;
-    for (int i = 0; i < self->n_runners; i++) {
-        sk_bytes part = {(const char *)bytes + (size_t)self->first_env[i] * record,
-                         (size_t)(self->first_env[i + 1] - self->first_env[i]) * record};
-        sk_future *future = NULL;
-        SK_TRY(sk_actor_call(self->runners[i], SK_RUNNER_LOAD, part, &future, reterr));
-        sk_status status = sk_future_wait(future, STATE_TIMEOUT_MS, NULL, reterr);
-        sk_future_destroy(&future);
-        SK_TRY(status);
+    size_t    record = size / (size_t)self->n_envs;
+    sk_status status = SK_OK;
+    for (int i = 0; i < self->n_runners && status == SK_OK; i++) {
+        sk_arg    part = sk_by_value((const char *)bytes + (size_t)self->first_env[i] * record,
+                                     (size_t)(self->first_env[i + 1] - self->first_env[i]) * record);
+        sk_method method = {.method = SK_RUNNER_LOAD, .args = &part, .n_args = 1};
+        status = sk_actor_call(self->p.runtime, self->runners[i], &method, &self->answers[i], reterr);
     }
-    return SK_OK;
+    if (status == SK_OK) status = sk_get_all(self->p.runtime, self->answers, self->n_runners, STATE_TIMEOUT_MS, reterr);
+    forget_answers(self);
+    return status;
 }

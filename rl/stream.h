@@ -1,17 +1,18 @@
 /* stream: the on-policy source: runners in the placement the config says, the experience block they fill and the
  * weights block they read. next() hands out the present weights, lets all runners sample one fragment, and gives back
  * the whole block; rows are in order of the global environment index whatever the number of runners, so nothing
- * downstream can tell 1 from 4 runners.
+ * downstream can tell 1 from 4 runners. A runner whose process dies is made anew and samples its fragment again
+ * (env_runners.restart_failed_env_runners), so nothing downstream can tell that either.
  *
- * Threads: the runtime's thread. */
+ * Threads: one at a time. */
 #ifndef SK_RL_STREAM_H
 #define SK_RL_STREAM_H
-#include "core/runtime/runtime.h"
 #include "policies/policy.h"
 #include "rl/env.h"
 #include "rl/metrics.h"
 #include "rl/source.h"
 #include "rl/train_config.h"
+#include "skiff/skiff.h"
 
 typedef struct sk_stream_source sk_stream_source;
 
@@ -31,7 +32,7 @@ SK_NODISCARD sk_status sk_stream_create(const sk_stream_params *params, sk_strea
 void       sk_stream_destroy(sk_stream_source **self_p);
 sk_source *sk_stream_source_of(sk_stream_source *self);
 sk_batch_shape sk_stream_shape(const sk_stream_source *self); /* of every batch */
-/* SK_OK, or SK_EDEAD with which runner died and how. */
+/* SK_OK, or SK_EDEAD with which runner died and how; one that is being made anew has not. */
 SK_NODISCARD sk_status sk_stream_check(sk_stream_source *self, sk_error *reterr);
 
 /* All environments' state as one byte string in global order, independent of how they were dealt out. Caller frees

@@ -4,22 +4,26 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/runtime/runtime.h"
 #include "policies/policy.h"
-#include "rl/actor_classes.h"
 #include "rl/algorithm.h"
 #include "rl/checkpoint.h"
 #include "rl/env.h"
 #include "rl/evaluate.h"
+#include "rl/modules.h"
 #include "rl/runner_arg.h"
 #include "rl/stream.h"
 #include "rl/train_setup.h"
+#include "skiff/skiff.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+enum { NAME_SIZE = 64, PATH_SIZE = 4096 };
 
 typedef struct trainer {
     const sk_train_params *p;
@@ -101,14 +105,41 @@ static int64_t next_due(int64_t steps, int64_t interval) {
     return interval > 0 ? (steps / interval + 1) * interval : INT64_MAX;
 }
 
+/* What the run is called in `skiff status`: its folder's name. */
+static void name_of_run(const trainer *t, char *ret_name, size_t size) {
+    const char *dir = t->p->run_dir ? t->p->run_dir : "";
+    size_t      end = strlen(dir);
+    while (end > 1 && dir[end - 1] == '/') end--;
+    size_t start = end;
+    while (start > 0 && dir[start - 1] != '/') start--;
+    if (end > start) snprintf(ret_name, size, "%.*s", (int)(end - start), dir + start);
+    else snprintf(ret_name, size, "%s %s", t->setup.algorithm->name, sk_env_info_get(t->setup.env)->name);
+}
+
+/* What runners in processes write to standard error goes into the run's folder. */
+static sk_status create_runtime(trainer *t, sk_error *reterr) {
+    static const sk_module *const modules[] = {&sk_rl_module};
+    const sk_train_config        *c = config_of(t);
+    char                          name[NAME_SIZE], logs[PATH_SIZE];
+    sk_runtime_params params = {.name = name, .modules = modules, .n_modules = SK_COUNT(modules), .worker_has_modules = true,
+                                .worker_path = t->p->worker_path};
+    name_of_run(t, name, sizeof name);
+    if (t->p->run_dir && c->env_runners.num_env_runners > 0 && c->env_runners.placement == SK_RUNNER_PROCESS) {
+        int n = snprintf(logs, sizeof logs, "%s/logs", t->p->run_dir);
+        if (n < 0 || (size_t)n >= sizeof logs) return SK_FAIL(reterr, SK_EINVAL, "the run folder's path is too long");
+        if (mkdir(logs, 0755) != 0 && errno != EEXIST)
+            return SK_FAIL(reterr, SK_EIO, "cannot make folder \"%s\": %s", logs, strerror(errno));
+        params.log_dir = logs;
+    }
+    return sk_runtime_create(&params, &t->runtime, reterr);
+}
+
 static sk_status open_trainer(trainer *t, sk_error *reterr) {
     const sk_train_config *c = config_of(t);
     SK_TRY(sk_train_setup_init(&t->setup, t->p->cfg, reterr));
     SK_TRY(create_policy(t, reterr));
     SK_TRY(sk_device_create_cpu(learner_threads(c), &t->device, reterr));
-    sk_runtime_params runtime = {.classes = sk_actor_classes, .n_classes = sk_n_actor_classes,
-                                 .worker_path = t->p->worker_path};
-    SK_TRY(sk_runtime_create(&runtime, &t->runtime, reterr));
+    SK_TRY(create_runtime(t, reterr));
     sk_stream_params stream = {.runtime = t->runtime, .env = t->setup.env, .config = c, .policy = t->policy,
                                .metrics = &t->metrics, .window = &t->window,
                                .keep_final_obs = t->setup.algorithm->keep_final_obs};

@@ -34,6 +34,8 @@ typedef struct sk_train_config {
         double  clip_rewards;            /* after normalising; 0 = no clipping                       */
         int     on_invalid;              /* 0 stop, 1 drop                                           */
         double  sample_timeout_s;
+        bool    restart_failed_env_runners;  /* process runners only                                 */
+        int64_t max_num_env_runner_restarts; /* of each of them in a run; negative = no limit        */
     } env_runners;
 
     struct {

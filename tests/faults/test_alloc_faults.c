@@ -172,8 +172,7 @@ static sk_status stream_once(const char *yaml, sk_error *err) {
     if (status == SK_OK) status = sk_train_setup_init(&r.setup, r.cfg, err);
     if (status == SK_OK)
         status = sk_policy_create(&r.setup.spaces, &r.setup.config.model, SK_FILTER_MEAN_STD, 1, &r.policy, err);
-    sk_runtime_params runtime = {.classes = sk_actor_classes, .n_classes = sk_n_actor_classes};
-    if (status == SK_OK) status = sk_runtime_create(&runtime, &r.runtime, err);
+    if (status == SK_OK) status = rig_runtime(&r.runtime, err);
     sk_stream_params stream = {.runtime = r.runtime, .env = r.setup.env, .config = &r.setup.config, .policy = r.policy,
                                .metrics = &r.metrics, .window = &r.window, .keep_final_obs = 1};
     if (status == SK_OK) status = sk_stream_create(&stream, &r.stream, err);

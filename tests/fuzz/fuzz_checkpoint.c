@@ -1,8 +1,8 @@
 /* state.skiff of a checkpoint behind its checksum, read into a run of PPO with an inline runner. Whatever is accepted,
  * the run must be able to go on from it. The environment is the first one below that the input names. */
 #include "core/base/log.h"
-#include "rl/actor_classes.h"
 #include "rl/checkpoint.h"
+#include "rl/modules.h"
 #include "rl/train_setup.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -54,8 +54,8 @@ static sk_status open_run(run *r, sk_error *err) {
     SK_TRY(sk_train_setup_init(&r->setup, r->cfg, err));
     SK_TRY(sk_policy_create(&r->setup.spaces, &r->setup.config.model, SK_FILTER_MEAN_STD, 1, &r->policy, err));
     SK_TRY(sk_device_create_cpu(1, &r->device, err));
-    SK_TRY(sk_runtime_create(&(sk_runtime_params){.classes = sk_actor_classes, .n_classes = sk_n_actor_classes},
-                             &r->runtime, err));
+    static const sk_module *const modules[] = {&sk_rl_module};
+    SK_TRY(sk_runtime_create(&(sk_runtime_params){.modules = modules, .n_modules = 1}, &r->runtime, err));
     sk_stream_params stream = {.runtime = r->runtime, .env = r->setup.env, .config = &r->setup.config,
                                .policy = r->policy, .metrics = &r->metrics, .window = &r->window,
                                .keep_final_obs = r->setup.algorithm->keep_final_obs};

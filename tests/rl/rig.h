@@ -3,8 +3,7 @@
 #ifndef SK_TESTS_RL_RIG_H
 #define SK_TESTS_RL_RIG_H
 #include "core/base/log.h"
-#include "core/runtime/runtime.h"
-#include "rl/actor_classes.h"
+#include "rl/modules.h"
 #include "rl/stream.h"
 #include "rl/train.h"
 #include "rl/train_setup.h"
@@ -169,6 +168,13 @@ typedef struct rig {
     sk_error          error;
 } rig;
 
+/* The driver of runners, as sk_train_run has it. */
+RIG_HELPER sk_status rig_runtime(sk_runtime **ret_runtime, sk_error *reterr) {
+    static const sk_module *const modules[] = {&sk_rl_module};
+    sk_runtime_params params = {.modules = modules, .n_modules = 1, .worker_has_modules = true};
+    return sk_runtime_create(&params, ret_runtime, reterr);
+}
+
 /* From a config's text; parameters are made from the config's seed. `keep_final_obs` as in sk_stream_params. */
 RIG_HELPER sk_status rig_try_open(rig *r, const char *yaml, int keep_final_obs) {
     *r = (rig){0};
@@ -177,8 +183,7 @@ RIG_HELPER sk_status rig_try_open(rig *r, const char *yaml, int keep_final_obs) 
     const sk_train_config *c = &r->setup.config;
     cr_assert_eq(sk_policy_create(&r->setup.spaces, &c->model, (sk_obs_filter)c->env_runners.observation_filter,
                                   (uint64_t)c->seed, &r->policy, &r->error), SK_OK, "%s", r->error.msg);
-    sk_runtime_params runtime = {.classes = sk_actor_classes, .n_classes = sk_n_actor_classes};
-    cr_assert_eq(sk_runtime_create(&runtime, &r->runtime, &r->error), SK_OK, "%s", r->error.msg);
+    cr_assert_eq(rig_runtime(&r->runtime, &r->error), SK_OK, "%s", r->error.msg);
     sk_stream_params stream = {.runtime = r->runtime, .env = r->setup.env, .config = c, .policy = r->policy,
                                .metrics = &r->metrics, .window = &r->window, .keep_final_obs = keep_final_obs};
     return sk_stream_create(&stream, &r->stream, &r->error);

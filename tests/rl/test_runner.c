@@ -219,25 +219,38 @@ static argument make_argument(const rig *r, sk_block **batch, sk_block **weights
     sk_batch_shape shape = sk_stream_shape(r->stream);
     size_t         n_floats = sk_policy_n_floats(r->policy);
     cr_assert_eq(sk_block_create(sk_batch_bytes(&shape), batch, NULL), SK_OK);
-    cr_assert_eq(sk_block_create(sk_weights_bytes(n_floats, shape.obs_dim), weights, NULL), SK_OK);
+    cr_assert_eq(sk_block_create(sk_weights_bytes(n_floats, shape.obs_dim, shape.n_fragments), weights, NULL), SK_OK);
     cr_assert_eq(sk__env_text_encode(&r->setup.config, &text, NULL), SK_OK);
     a.head = (sk_runner_arg){.batch_ref = sk_block_get_ref(*batch), .weights_ref = sk_block_get_ref(*weights),
                              .shape = shape, .spaces = r->setup.spaces, .model = r->setup.config.model,
-                             .n_envs = 2, .n_total_envs = 2, .n_floats = (int64_t)n_floats,
-                             .env_text_bytes = strlen(text)};
+                             .n_envs = 2, .n_total_envs = 2, .n_floats = (int64_t)n_floats};
     cr_assert_lt(strlen(text), sizeof a.text);
     memcpy(a.text, text, strlen(text));
     free(text);
     return a;
 }
-static sk_status create_runner(const argument *a, sk_error *e) {
-    void     *self = NULL;
-    size_t    size = sizeof a->head + a->head.env_text_bytes;
-    char     *bytes = malloc(size);
-    memcpy(bytes, a, size);
-    sk_status status = sk_runner_class.create((sk_bytes){bytes, size}, &self, e);
-    free(bytes);
-    if (status == SK_OK) sk_runner_class.destroy(self);
+/* In this thread; the first `n_args` of the two arguments, the head as `head_size` bytes. */
+static sk_status create_runner(const rig *r, const argument *a, size_t head_size, int n_args, sk_actor *ret_actor,
+                               sk_error *e) {
+    sk_arg          args[2] = {sk_by_value(&a->head, head_size), sk_by_value(a->text, strlen(a->text))};
+    sk_actor_params p = {.class_name = "runner", .placement = SK_PLACE_INLINE, .args = args, .n_args = n_args};
+    *e = (sk_error){0};
+    SK_TRY(sk_actor_create(r->runtime, &p, ret_actor, e));
+    return sk_actor_wait(r->runtime, *ret_actor, 0, e);
+}
+static sk_status try_runner(const rig *r, const argument *a, sk_error *e) {
+    sk_actor  actor = {0};
+    sk_status status = create_runner(r, a, sizeof a->head, 2, &actor, e);
+    if (actor.id) sk_actor_join(r->runtime, &actor, 1, 0);
+    return status;
+}
+static sk_status call_runner(const rig *r, sk_actor actor, int method, const void *in, size_t size, sk_error *e) {
+    sk_arg    arg = sk_by_value(in, size);
+    sk_method m = {.method = method, .args = &arg, .n_args = in != NULL};
+    sk_ref    answer = {0};
+    SK_TRY(sk_actor_call(r->runtime, actor, &m, &answer, e));
+    sk_status status = sk_get(r->runtime, answer, 0, NULL, e);
+    sk_release(r->runtime, &answer);
     return status;
 }
 
@@ -248,12 +261,12 @@ Test(runner, refuses_arguments_that_do_not_fit) {
     rig_open(&r, yaml_of("CartPole-v1", 2, none), 0);
     const argument good = make_argument(&r, &batch, &weights);
     argument       a = good;
-    cr_assert_eq(create_runner(&a, &e), SK_OK, "%s", e.msg);
+    cr_assert_eq(try_runner(&r, &a, &e), SK_OK, "%s", e.msg);
 #define REFUSES(change, wanted)                                                                                        \
     do {                                                                                                               \
         a = good;                                                                                                      \
         change;                                                                                                        \
-        cr_assert_eq(create_runner(&a, &e), wanted, "%s: %s", #change, e.msg);                                         \
+        cr_assert_eq(try_runner(&r, &a, &e), wanted, "%s: %s", #change, e.msg);                                        \
     } while (0)
     REFUSES(a.head.n_envs = 3, SK_EINVAL);
     REFUSES(a.head.n_envs = 0, SK_EINVAL);
@@ -269,10 +282,10 @@ Test(runner, refuses_arguments_that_do_not_fit) {
     REFUSES(a.head.model.fcnet_hiddens.v[0] = 24, SK_EINVAL);
     REFUSES(a.text[0] = '?', SK_ECORRUPT);
     REFUSES(memcpy(strstr(a.text, "CartPole"), "CartWheel", 8), SK_ENOTFOUND);
-    void *self = NULL;
-    cr_assert_eq(sk_runner_class.create((sk_bytes){&good, sizeof good.head - 1}, &self, &e), SK_EVERSION);
-    cr_assert_eq(sk_runner_class.create((sk_bytes){&good, sizeof good.head}, &self, &e), SK_EVERSION);
-    cr_assert_null(self);
+    sk_actor actor;
+    cr_assert_eq(create_runner(&r, &good, sizeof good.head - 1, 2, &actor, &e), SK_EVERSION);
+    cr_assert_eq(create_runner(&r, &good, sizeof good.head, 1, &actor, &e), SK_ECORRUPT);
+    cr_assert_eq(create_runner(&r, &good, sizeof good.head, 0, &actor, &e), SK_EVERSION);
     sk_block_destroy(&batch);
     sk_block_destroy(&weights);
     rig_close(&r);
@@ -282,18 +295,69 @@ Test(runner, refuses_calls_that_do_not_fit) {
     rig       r;
     sk_block *batch = NULL, *weights = NULL;
     sk_error  e;
-    void     *self = NULL;
+    sk_actor  actor = {0};
     rig_open(&r, yaml_of("CartPole-v1", 2, none), 0);
     argument a = make_argument(&r, &batch, &weights);
-    cr_assert_eq(sk_runner_class.create((sk_bytes){&a, sizeof a.head + a.head.env_text_bytes}, &self, &e), SK_OK);
-    cr_assert_eq(sk_runner_class.call(self, SK_RUNNER_SAMPLE, (sk_bytes){"abc", 3}, NULL, &e), SK_EVERSION);
-    cr_assert_eq(sk_runner_class.call(self, SK_RUNNER_LOAD, (sk_bytes){"abc", 3}, NULL, &e), SK_ECORRUPT);
-    cr_assert_eq(sk_runner_class.call(self, 7, (sk_bytes){0}, NULL, &e), SK_EINVAL);
+    cr_assert_eq(create_runner(&r, &a, sizeof a.head, 2, &actor, &e), SK_OK, "%s", e.msg);
+    cr_assert_eq(call_runner(&r, actor, SK_RUNNER_SAMPLE, "abc", 3, &e), SK_EVERSION);
+    cr_assert_eq(call_runner(&r, actor, SK_RUNNER_SAMPLE, NULL, 0, &e), SK_EVERSION);
+    cr_assert_eq(call_runner(&r, actor, SK_RUNNER_LOAD, "abc", 3, &e), SK_ECORRUPT);
+    cr_assert_eq(call_runner(&r, actor, SK_RUNNER_LOAD, NULL, 0, &e), SK_ECORRUPT);
+    cr_assert_eq(call_runner(&r, actor, 7, NULL, 0, &e), SK_EINVAL);
     sk_sample_in in = {0};
-    cr_assert_eq(sk_runner_class.call(self, SK_RUNNER_SAMPLE, (sk_bytes){&in, sizeof in}, NULL, &e), SK_OK, "%s",
-                 e.msg);
-    sk_runner_class.destroy(self);
+    cr_assert_eq(call_runner(&r, actor, SK_RUNNER_SAMPLE, &in, sizeof in, &e), SK_OK, "%s", e.msg);
+    sk_actor_join(r.runtime, &actor, 1, 0);
     sk_runner_class.destroy(NULL);
+    sk_block_destroy(&batch);
+    sk_block_destroy(&weights);
+    rig_close(&r);
+}
+
+/* ---- restarts ---- */
+
+/* What the learner has in its hands stays as it is while a runner is made anew, and the state of the last boundary makes
+ * the next fragment what it would have been. */
+Test(runner, made_anew_writes_nothing_before_it_samples_and_then_the_same) {
+    rig       r;
+    sk_block *batch = NULL, *weights = NULL;
+    sk_error  e;
+    sk_actor  first = {0}, second = {0};
+    rig_open(&r, yaml_of("CartPole-v1", 2, none), 0);
+    argument       a = make_argument(&r, &batch, &weights);
+    sk_batch_shape shape = a.head.shape;
+    sk_weights     w;
+    sk_weights_map(sk_block_data(weights), (size_t)a.head.n_floats, shape.obs_dim, &w);
+    memcpy(w.params, sk_policy_params(r.policy), (size_t)a.head.n_floats * sizeof(float));
+    for (int i = 0; i < shape.obs_dim; i++) w.obs_inv_std[i] = 1.0f;
+    size_t size = sk_batch_bytes(&shape);
+    void  *before = malloc(size), *wanted = malloc(size);
+    cr_assert_eq(create_runner(&r, &a, sizeof a.head, 2, &first, &e), SK_OK, "%s", e.msg);
+    cr_assert_eq(call_runner(&r, first, SK_RUNNER_SAMPLE, &(sk_sample_in){0}, sizeof(sk_sample_in), &e), SK_OK);
+    memcpy(before, sk_block_data(batch), size);
+
+    sk_method save = {.method = SK_RUNNER_SAVE};
+    sk_ref    state = {0};
+    sk_bytes  bytes;
+    cr_assert_eq(sk_actor_call(r.runtime, first, &save, &state, &e), SK_OK, "%s", e.msg);
+    cr_assert_eq(sk_get(r.runtime, state, 0, &bytes, &e), SK_OK, "%s", e.msg);
+    cr_assert_eq(create_runner(&r, &a, sizeof a.head, 2, &second, &e), SK_OK, "%s", e.msg);
+    cr_assert_eq(call_runner(&r, second, SK_RUNNER_LOAD, bytes.data, bytes.size, &e), SK_OK, "%s", e.msg);
+    cr_assert_eq(memcmp(before, sk_block_data(batch), size), 0, "it wrote into the learner's block");
+    cr_assert_eq(atomic_load(&w.n_made[0]), 2);
+
+    sk_sample_in next = {.first_step = FRAGMENT};
+    sk_batch     b;
+    sk_batch_map(&shape, sk_block_data(batch), &b);
+    cr_assert_eq(call_runner(&r, first, SK_RUNNER_SAMPLE, &next, sizeof next, &e), SK_OK);
+    b.fragment[0].env_s = b.fragment[0].inference_s = 0; /* times are not the same */
+    memcpy(wanted, sk_block_data(batch), size);
+    cr_assert_neq(memcmp(wanted, before, size), 0);
+    cr_assert_eq(call_runner(&r, second, SK_RUNNER_SAMPLE, &next, sizeof next, &e), SK_OK);
+    b.fragment[0].env_s = b.fragment[0].inference_s = 0;
+    cr_assert_eq(memcmp(wanted, sk_block_data(batch), size), 0);
+    free(before), free(wanted);
+    sk_release(r.runtime, &state);
+    sk_actor_join(r.runtime, (sk_actor[]){first, second}, 2, 0);
     sk_block_destroy(&batch);
     sk_block_destroy(&weights);
     rig_close(&r);

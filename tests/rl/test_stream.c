@@ -2,8 +2,6 @@
  * runners, and runners that fail. */
 #include "tests/rl/rig.h"
 
-#include <signal.h>
-
 enum { N_ENVS = 8, FRAGMENT = 40, N_BATCHES = 4 };
 
 /* `env`: YAML; `runners` 0 = inline. 8 environments in all. */
@@ -330,25 +328,6 @@ Test(stream_failure, names_the_runner_that_cannot_start) {
     rig_has(r.error.msg, "drill.so");
     rig_close(&r);
     rig_remove(&folder);
-}
-
-Test(stream_failure, a_killed_runner_is_named_and_told_by_a_look_too) {
-    rig             r;
-    int             pids[8], n;
-    const sk_batch *b = NULL;
-    rig_open(&r, yaml_of(cartpole, 4, "process"), 0);
-    rig_next(&r);
-    cr_assert_eq(sk_stream_check(r.stream, &r.error), SK_OK);
-    cr_assert_eq(n = rig_children(pids, 8), 4);
-    kill(pids[2], SIGKILL);
-    cr_assert_eq(sk_source_next(sk_stream_source_of(r.stream), &b, &r.error), SK_EDEAD, "%s", r.error.msg);
-    rig_has(r.error.msg, "runner-");
-    rig_has(r.error.msg, rig_text("process %d", pids[2]));
-    rig_has(r.error.msg, "SIGKILL");
-    cr_assert_eq(sk_stream_check(r.stream, &r.error), SK_EDEAD);
-    rig_has(r.error.msg, rig_text("process %d", pids[2]));
-    rig_close(&r);
-    cr_assert_eq(rig_children(pids, 8), 0);
 }
 
 Test(stream_failure, a_fragment_that_takes_too_long_is_a_timeout) {

@@ -394,7 +394,8 @@ Test(train, reports_a_killed_runner_by_name_and_signal_and_leaves_nothing) {
     int     pids[16];
     rig_run run = {.yaml = yaml_of((experiment){.runners = 2, .iterations = 8, .placement = "process",
                                                 .checkpoint_every = 2 * BATCH}),
-                   .run_dir = dir, .on_progress = kill_a_runner};
+                   .set = {"env_runners.restart_failed_env_runners=false"}, .run_dir = dir,
+                   .on_progress = kill_a_runner};
     cr_assert_eq(rig_train(&run), SK_EDEAD, "%s", run.error.msg);
     rig_has(run.error.msg, "runner-");
     rig_has(run.error.msg, rig_text("%d", killed_pid));
@@ -418,7 +419,8 @@ Test(train, reports_a_runner_killed_while_it_samples) {
     pthread_t killer;
     rig_run   run = {.yaml = "algorithm: ppo\nenv: {name: Pendulum-v1}\n"
                              "env_runners: {num_env_runners: 2, num_envs_per_env_runner: 1, placement: process,\n"
-                             "  rollout_fragment_length: 100000, sample_timeout_s: 3000}\n"
+                             "  rollout_fragment_length: 100000, sample_timeout_s: 3000,\n"
+                             "  restart_failed_env_runners: false}\n"
                              "model: {fcnet_hiddens: [256, 256]}\n"
                              "stop: {training_iteration: 1}\n"};
     pthread_create(&killer, NULL, kill_soon, NULL);

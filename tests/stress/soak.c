@@ -5,7 +5,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "rl/train.h"
-#include "tests/runtime/probe_classes.h"
+#include "skiff/skiff.h"
 
 #include <dirent.h>
 #include <ftw.h>
@@ -153,16 +153,55 @@ static void train(const char *placement, const char *run_dir, double seconds) {
 
 /* ---- runtimes ---- */
 
+/* An actor with a little memory of its own. */
+static sk_status probe_create(sk_call *call, void **ret_self, sk_error *reterr) {
+    (void)call;
+    *ret_self = calloc(1, 1000);
+    return *ret_self ? SK_OK : SK_FAIL(reterr, SK_ENOMEM, "no memory");
+}
+/* Answer with the argument. */
+static sk_status probe_call(void *self, int method, sk_call *call, sk_error *reterr) {
+    (void)self, (void)method;
+    sk_bytes in = sk_call_arg(call, 0);
+    return sk_call_write(call, 0, in.data, in.size, reterr);
+}
+static const char *const           probe_methods[] = {"echo"};
+static const sk_actor_class        probe_class = {.name = "probe", .methods = probe_methods, .n_methods = 1,
+                                                  .create = probe_create, .call = probe_call, .destroy = free};
+static const sk_actor_class *const probe_classes[] = {&probe_class};
+static const sk_module             probe_module = {.abi = SK_MODULE_ABI, .struct_size = sizeof(sk_module), .name = "soak",
+                                                   .classes = probe_classes, .n_classes = 1};
+static const sk_module *const      probe_modules[] = {&probe_module};
+
+/* A small object and one that lies in shared memory. */
+static void call_probe(sk_runtime *rt, sk_actor actor, size_t size) {
+    static char bytes[100000];
+    sk_arg      arg = sk_by_value(bytes, size);
+    sk_method   method = {.args = &arg, .n_args = 1};
+    sk_ref      answer = {0};
+    sk_bytes    value = {0};
+    sk_error    err = {0};
+    if (sk_actor_call(rt, actor, &method, &answer, &err) != SK_OK || sk_get(rt, answer, 60000, &value, &err) != SK_OK ||
+        value.size != size)
+        fail("call", err.msg);
+    sk_release(rt, &answer);
+}
+
 static void cycle(sk_placement placement) {
     sk_runtime       *rt = NULL;
-    sk_actor         *actors[3] = {NULL};
+    sk_actor          actors[3] = {{0}};
     sk_error          err = {0};
-    sk_runtime_params params = {.classes = probe_classes, .n_classes = probe_n_classes, .worker_path = probe_worker_path()};
+    sk_actor_params   how = {.class_name = "probe", .placement = placement};
+    sk_runtime_params params = {.modules = probe_modules, .n_modules = 1, .worker_has_modules = true,
+                                .worker_path = "/proc/self/exe", .store_bytes = (size_t)16 << 20};
     if (sk_runtime_create(&params, &rt, &err) != SK_OK) fail("runtime", err.msg);
     for (int i = 0; i < SK_COUNT(actors); i++)
-        if (sk_actor_create(rt, "probe", "soak", placement, (sk_bytes){0}, 60000, &actors[i], &err) != SK_OK)
-            fail("actor", err.msg);
-    sk_actor_destroy(&actors[1]); /* one by hand, the others by the runtime */
+        if (sk_actor_create(rt, &how, &actors[i], &err) != SK_OK) fail("actor", err.msg);
+    for (int i = 0; i < SK_COUNT(actors); i++)
+        if (sk_actor_wait(rt, actors[i], 60000, &err) != SK_OK) fail("actor", err.msg);
+    call_probe(rt, actors[0], 10);
+    call_probe(rt, actors[1], 100000);
+    sk_actor_join(rt, &actors[1], 1, 60000); /* one by hand, the others by the runtime */
     sk_runtime_destroy(&rt);
 }
 
@@ -185,6 +224,7 @@ static void be_quiet(void *user, sk_log_level level, const char *line) {
 }
 
 int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "worker") == 0) return sk_worker_main(argc - 2, argv + 2, probe_modules, 1);
     const char *text = argc > 1 ? argv[1] : getenv("SKIFF_SOAK_S"), *base = getenv("TMPDIR");
     double      seconds = text ? atof(text) : 5.0;
     char        folder[300];
