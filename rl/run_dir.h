@@ -7,6 +7,7 @@
  *   log.txt          what was said, with the time
  *   result.json      written when the run has ended; one JSON object
  *   checkpoints/     rl/checkpoint.h
+ *   logs/            what runners in processes wrote to standard error (made by rl/train.c)
  *
  * A write that fails is told once per file, with the path and what the system said; later ones try again and
  * stay silent. n_failed tells at the end that something is missing. Only one process at a time writes a
