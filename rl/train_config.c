@@ -52,8 +52,8 @@ const sk_key sk_train_config_keys[] = {
     {"env_runners.sample_timeout_s", SK_KEY_FLOAT, AT(env_runners.sample_timeout_s), "60", 0.1, 86400,
      .unit = "s", .help = "Patience with a runner's fragment before the run fails."},
     {"env_runners.restart_failed_env_runners", SK_KEY_BOOL, AT(env_runners.restart_failed_env_runners), "true",
-     .help = "placement process: a runner whose process dies is made anew and samples its fragment again, so the "
-             "run goes on with the same results; false = the run fails."},
+     .help = "placement process: a runner whose process dies is made anew and samples its fragment again, with the "
+             "same results (environments that cannot save their state begin new episodes); false = the run fails."},
     {"env_runners.max_num_env_runner_restarts", SK_KEY_INT, AT(env_runners.max_num_env_runner_restarts), "1000", -1,
      1e9, .unit = "restarts", .help = "How often each runner may be made anew before the run fails; -1 = no limit."},
 

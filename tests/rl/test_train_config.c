@@ -53,6 +53,8 @@ Test(train_config, has_sensible_defaults) {
     cr_assert_eq(b.c.env_runners.placement, SK_RUNNER_THREAD);
     cr_assert_eq(b.c.env_runners.observation_filter, SK_FILTER_NONE);
     cr_assert_eq(b.c.env_runners.sample_timeout_s, 60);
+    cr_assert(b.c.env_runners.restart_failed_env_runners);
+    cr_assert_eq(b.c.env_runners.max_num_env_runner_restarts, 1000);
     cr_assert_eq(b.c.model.fcnet_hiddens.n, 2);
     cr_assert_eq(b.c.model.fcnet_hiddens.v[1], 64);
     cr_assert_eq(b.c.model.fcnet_activation, SK_ACT_TANH);
