@@ -28,11 +28,12 @@ typedef struct sk_extent {
 } sk_extent;
 
 typedef struct sk_store_stats {
-    uint64_t bytes, used, peak, spill_bytes, spilled; /* now [bytes]        */
-    uint64_t n_spills, n_unspills;                    /* ever               */
+    uint64_t bytes, used, peak, spill_bytes, spilled; /* [bytes]; used, peak and spilled in whole cache lines, pages from
+                                                         1 MiB on */
+    uint64_t n_spills, n_unspills;                    /* ever     */
 } sk_store_stats;
 
-/* The file is opened when it is first needed. Caller destroys. */
+/* Sizes are rounded up to pages. The file is opened when it is first needed. Caller destroys. */
 SK_NODISCARD sk_status sk_store_create(const sk_store_params *params, sk_store **ret_store, sk_error *reterr);
 void           sk_store_destroy(sk_store **self_p);
 sk_block_ref   sk_store_get_ref(const sk_store *self); /* for other processes */
@@ -53,8 +54,8 @@ typedef struct sk_spilled {
 /* Write an extent to the file and free its memory. SK_ELIMIT: the file is full (asked, used of total). SK_EIO: the disk is,
  * or failed; the extent stays then. */
 SK_NODISCARD sk_status sk_store_spill(sk_store *self, sk_extent extent, sk_spilled *ret_spilled, sk_error *reterr);
-/* Read it back into memory and free its place in the file. SK_ELIMIT: no memory, try again after making room. SK_EIO,
- * SK_ECORRUPT: it is lost, and its place is freed. */
+/* Read it back into memory and free its place in the file. SK_ELIMIT, SK_ENOMEM: as of alloc, it stays in the file.
+ * SK_EIO, SK_ECORRUPT: it is lost, and its place is freed. */
 SK_NODISCARD sk_status sk_store_unspill(sk_store *self, const sk_spilled *spilled, sk_extent *ret_extent,
                                         sk_error *reterr);
 void sk_store_drop_spilled(sk_store *self, const sk_spilled *spilled);
