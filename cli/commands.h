@@ -15,6 +15,11 @@ int sk_cmd_config(int argc, char **argv);    /* skiff config FILE.yaml | --refer
 int sk_cmd_version(int argc, char **argv);   /* skiff version                                */
 int sk_cmd_bench(int argc, char **argv);     /* skiff bench NAME                             */
 int sk_cmd_docs(int argc, char **argv);      /* skiff docs metrics|config                    */
+int sk_cmd_status(int argc, char **argv);    /* skiff status                                 */
+int sk_cmd_list(int argc, char **argv);      /* skiff list tasks|actors|objects|workers      */
+int sk_cmd_top(int argc, char **argv);       /* skiff top                                    */
+int sk_cmd_timeline(int argc, char **argv);  /* skiff timeline FILE                          */
+int sk_cmd_logs(int argc, char **argv);      /* skiff logs ACTOR|WORKER|PID                  */
 int sk_cmd_worker(int argc, char **argv);    /* skiff worker: started by the runtime         */
 
 #endif

@@ -1,0 +1,237 @@
+/* skiff logs: what an actor or a worker process printed, of a running program or, by folder, of one that has ended. */
+#include "cli/args.h"
+#include "cli/board_view.h"
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+#include "cli/report.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { POLL_US = 100000, CHUNK = 1 << 16 };
+
+/* A log file and the process that writes it. */
+typedef struct found {
+    char path[PATH_MAX];
+    int  pid;
+} found;
+
+/* ---- by folder ---- */
+
+/* Is `file` named "<who>-<pid>.log", or "<name>-<who>.log" where who is a pid? Its pid, or 0. */
+static int fits(const char *file, const char *who) {
+    const char *dash = strrchr(file, '-');
+    char       *end;
+    if (!dash || dash[1] < '0' || dash[1] > '9') return 0;
+    long   pid = strtol(dash + 1, &end, 10);
+    size_t name_size = (size_t)(dash - file), pid_size = (size_t)(end - dash - 1), size = strlen(who);
+    if (strcmp(end, ".log") != 0 || pid <= 0 || pid > INT_MAX) return 0;
+    bool is_name = size == name_size && memcmp(file, who, size) == 0;
+    bool is_pid = size == pid_size && memcmp(dash + 1, who, size) == 0;
+    return is_name || is_pid ? (int)pid : 0;
+}
+
+static bool is_later(const struct timespec *a, const struct timespec *b) {
+    return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
+}
+
+/* "PATH: WHY" on stderr. */
+static void say(const char *path, const char *why) {
+    static char text[4 * PATH_MAX];
+    sk_text_safe(path, PATH_MAX, text, sizeof text);
+    fprintf(stderr, "%s: %s\n", text, why);
+}
+
+/* The newest log of `who` in `dir`: a restarted actor has several. How many; -1: the folder cannot be read. */
+static int search(const char *dir, const char *who, found *ret_found) {
+    int             n = 0;
+    struct timespec newest = {0};
+    DIR            *folder = opendir(dir);
+    if (!folder) return -1;
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        char        path[PATH_MAX];
+        struct stat st;
+        int         pid = fits(entry->d_name, who);
+        if (pid == 0) continue;
+        int size = snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
+        if (size >= (int)sizeof path || stat(path, &st) != 0 || !S_ISREG(st.st_mode)) continue;
+        if (n++ > 0 && !is_later(&st.st_mtim, &newest)) continue;
+        newest = st.st_mtim;
+        memcpy(ret_found->path, path, sizeof path);
+        ret_found->pid = pid;
+    }
+    closedir(folder);
+    if (n > 1) say(ret_found->path, "this is the newest of several logs of that name");
+    return n;
+}
+
+static int find_in_folder(const char *dir, const char *who, found *ret_found) {
+    int n = search(dir, who, ret_found);
+    if (n > 0) return SK_EXIT_DONE;
+    if (n < 0) fprintf(stderr, "%s: %s\n", dir, strerror(errno));
+    else fprintf(stderr, "%s: no log of \"%s\" is there; its name would be %s-PID.log\n", dir, who, who);
+    return SK_EXIT_USAGE;
+}
+
+/* ---- by program ---- */
+
+/* A path of the board: a relative one is from where the program is. False: it is too long. */
+static bool path_of(const sk_program *program, const char *field, size_t size, char ret_path[PATH_MAX]) {
+    char text[512], cwd[64], base[PATH_MAX];
+    snprintf(text, sizeof text, "%.*s", (int)size, field);
+    snprintf(cwd, sizeof cwd, "/proc/%d/cwd", program->pid);
+    ssize_t n = text[0] == '/' ? -1 : readlink(cwd, base, sizeof base - 1);
+    base[n > 0 ? n : 0] = '\0';
+    return snprintf(ret_path, PATH_MAX, "%s%s%s", base, n > 0 ? "/" : "", text) < PATH_MAX;
+}
+
+static bool is_named(const char *who, const char *name) {
+    return strnlen(name, SK_BOARD_NAME) == strlen(who) && memcmp(name, who, strlen(who)) == 0;
+}
+
+/* The worker called `who`, or of that pid. */
+static bool find_worker(const sk_program *program, const char *who, int pid, sk_board_worker *ret_worker) {
+    for (int i = 0; i < SK_BOARD_LINES; i++) {
+        sk_board_copy(ret_worker, &program->view.board->workers[i], sizeof *ret_worker);
+        if (ret_worker->state == SK_WORKER_NONE) continue;
+        if (is_named(who, ret_worker->name) || (pid > 0 && pid == ret_worker->pid)) return true;
+    }
+    return false;
+}
+
+/* Is it an actor of the driver's own process, or the driver? */
+static bool is_inside(const sk_program *program, const char *who, int pid) {
+    sk_board_actor actor;
+    if (pid == program->pid) return true;
+    for (int i = 0; i < SK_BOARD_ACTORS; i++) {
+        sk_board_copy(&actor, &program->view.board->actors[i], sizeof actor);
+        if (actor.state != SK_ACTOR_NONE && actor.pid == program->pid && is_named(who, actor.name)) return true;
+    }
+    return false;
+}
+
+static int find_in_program(const sk_program *program, const char *who, found *ret_found) {
+    const sk_board *board = program->view.board;
+    sk_board_worker worker = {0};
+    char           *end, dir[PATH_MAX];
+    long            number = strtol(who, &end, 10);
+    int             pid = *who && !*end && number > 0 && number <= INT_MAX ? (int)number : 0;
+    bool            is_worker = find_worker(program, who, pid, &worker);
+    if (is_worker && worker.log_path[0]) {
+        ret_found->pid = worker.pid;
+        if (path_of(program, worker.log_path, sizeof worker.log_path, ret_found->path)) return SK_EXIT_DONE;
+        fprintf(stderr, "the path of the log of \"%s\" is too long\n", who);
+        return SK_EXIT_FAILED;
+    }
+    if (is_worker || is_inside(program, who, pid)) {
+        fprintf(stderr, "what \"%s\" prints goes to the standard error of %s (pid %d)%s\n", who, program->name,
+                program->pid, is_worker ? "; its runtime was made without a log_dir" : ", which it is a part of");
+        return SK_EXIT_FAILED;
+    }
+    /* One that has ended left its file in the folder. */
+    char field[sizeof board->log_dir];
+    sk_board_copy(field, board->log_dir, sizeof field);
+    if (field[0] && path_of(program, field, sizeof field, dir) && search(dir, who, ret_found) > 0) return SK_EXIT_DONE;
+    fprintf(stderr, "%s (pid %d) has no actor or worker \"%s\"; `skiff list workers` shows them\n", program->name,
+            program->pid, who);
+    return SK_EXIT_USAGE;
+}
+
+/* ---- printing ---- */
+
+/* Where the last n_lines begin; a last line without an end counts. -1: cannot be read. */
+static off_t last_lines(int fd, off_t size, int64_t n_lines) {
+    static char chunk[CHUNK];
+    int64_t     n_ends = 0;
+    if (n_lines == 0) return size;
+    for (off_t end = size; end > 0;) {
+        off_t   begin = end > CHUNK ? end - CHUNK : 0;
+        ssize_t got = pread(fd, chunk, (size_t)(end - begin), begin);
+        if (got != end - begin) return -1;
+        for (off_t at = end - 1; at >= begin; at--)
+            if (chunk[at - begin] == '\n' && at != size - 1 && ++n_ends == n_lines) return at + 1;
+        end = begin;
+    }
+    return 0;
+}
+
+/* Print what is there behind *at, and move *at. False: reading or writing failed. */
+static bool copy_rest(int fd, off_t *at) {
+    static char chunk[CHUNK];
+    ssize_t     got;
+    while ((got = pread(fd, chunk, sizeof chunk, *at)) > 0) {
+        if (fwrite(chunk, 1, (size_t)got, stdout) != (size_t)got) return false;
+        *at += got;
+    }
+    return got == 0 && fflush(stdout) == 0;
+}
+
+/* Until the process has ended, and then all it left. A file that was cut is read from its start. */
+static bool follow(int fd, int pid, off_t at) {
+    sk_process  first, now;
+    struct stat st;
+    bool        lives = sk_process_look(pid, &first), ok = true;
+    while (lives && ok) {
+        usleep(POLL_US);
+        lives = sk_process_look(pid, &now) && now.birth == first.birth;
+        if (fstat(fd, &st) == 0 && st.st_size < at) at = 0;
+        ok = copy_rest(fd, &at);
+    }
+    return ok;
+}
+
+static int print_log(const found *log, int64_t n_lines, bool follows) {
+    struct stat st = {0};
+    int fd = open(log->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        say(log->path, fd < 0 ? strerror(errno) : "not a file");
+        if (fd >= 0) close(fd);
+        return SK_EXIT_FAILED;
+    }
+    off_t at = n_lines < 0 ? 0 : last_lines(fd, st.st_size, n_lines);
+    bool  ok = at >= 0 && copy_rest(fd, &at);
+    if (ok && follows) ok = follow(fd, log->pid, at);
+    int why = errno;
+    close(fd);
+    if (ok) return SK_EXIT_DONE;
+    say(log->path, why ? strerror(why) : "changed while it was read");
+    return SK_EXIT_FAILED;
+}
+
+/* ---- the command ---- */
+
+int sk_cmd_logs(int argc, char **argv) {
+    const char *dir = NULL;
+    bool        follows = false;
+    int64_t     pid = 0, n_lines = -1;
+    sk_arg args[] = {{"--pid", SK_ARG_INT, &pid, 1, INT32_MAX, "of the program; not needed if only one runs"},
+                     {"--dir", SK_ARG_TEXT, &dir, 0, 0, "look here, for a program that has ended"},
+                     {"--follow", SK_ARG_FLAG, &follows, 0, 0, "go on until the process ends"},
+                     {"--lines", SK_ARG_INT, &n_lines, 0, INT32_MAX, "the last ones only"}};
+    sk_args parsed = {.usage = "skiff logs ACTOR|WORKER|PID [--pid PID | --dir DIR] [--follow] [--lines N]",
+                      .args = args, .n_args = SK_COUNT(args), .n_min = 1, .n_max = 1};
+    int code = sk_args_parse(&parsed, argc, argv);
+    if (code != SK_ARGS_GO) return code;
+    if (dir && pid > 0) {
+        fprintf(stderr, "--pid and --dir are two ways to say whose logs; give one\nusage: %s\n", parsed.usage);
+        return SK_EXIT_USAGE;
+    }
+    static found log;
+    if (dir) {
+        code = find_in_folder(dir, parsed.positional[0], &log);
+    } else {
+        sk_program program;
+        code = sk_program_open(pid, &program);
+        if (code != SK_EXIT_DONE) return code;
+        code = find_in_program(&program, parsed.positional[0], &log);
+        sk_program_close(&program);
+    }
+    return code == SK_EXIT_DONE ? print_log(&log, n_lines, follows) : code;
+}
