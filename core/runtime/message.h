@@ -32,7 +32,7 @@ typedef enum sk_message_kind {
     SK_MSG_UNBLOCKED,
     SK_MSG_ALLOC,    /* a = size in the store; ANSWER payload: sk_extent                                              */
     SK_MSG_FREE,     /* payload: sk_extent that is not needed after all                                               */
-    SK_MSG_PUT,      /* subject = new object; payload: one packed record                                              */
+    SK_MSG_PUT,      /* subject = new object; status; payload: one packed record, or an error text                    */
     SK_MSG_FETCH,    /* subject: send its VALUE when it has one                                                       */
     SK_MSG_ACQUIRE,  /* payload: u64 object ids                                                                       */
     SK_MSG_RELEASE,  /* payload: u64 object ids                                                                       */
