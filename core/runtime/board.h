@@ -95,7 +95,7 @@ typedef struct sk_board_event {
     int32_t  pid;
     int32_t  thread;   /* line of a worker (>= 0), or -1 - number of a pool thread of the driver */
     int32_t  status;   /* sk_status                                              */
-    int32_t  pad;
+    uint32_t seq;      /* set by sk_board_add_event: which event this is         */
 } sk_board_event;
 
 /* Who waits for what now: a thread of the driver in sk_get and the like. */
@@ -177,6 +177,7 @@ typedef struct sk_board_view {
     const sk_board *board;
     size_t          map_size;
     const void     *map;
+    int             fd; /* of the memory. To read with pread what may be untouched: reading it mapped would take memory */
 } sk_board_view;
 /* Drivers of this user: fills up to max pids (oldest first), gives how many there are. */
 int sk_board_find(int *ret_pids, int max);

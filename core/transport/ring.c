@@ -1,17 +1,9 @@
 #include "core/transport/ring.h"
-#include <errno.h>
+#include "core/transport/fence.h"
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
-
-#if defined(__SANITIZE_THREAD__)
-#define RING_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define RING_TSAN 1
-#endif
-#endif
 
 #define MASK        ((uint64_t)SK_RING_BYTES - 1)
 #define STEP        ((uint64_t)SK_RING_BYTES / 8) /* the writer hears of every so many consumed bytes */
@@ -33,18 +25,6 @@ static inline uint64_t record_bytes(size_t size) {
     return RECORD_HEAD + (((uint64_t)size + 15) & ~UINT64_C(15));
 }
 
-/* The value of `word` as of after all that this thread has stored so far is visible: half of the handshake in which one
- * side publishes and then looks for sleepers, the other says that it sleeps and then looks for what was published. At
- * least one of them sees the other. ThreadSanitizer does not know fences, but sees what goes through one word. */
-static inline uint32_t load_after_stores(_Atomic uint32_t *word) {
-#ifdef RING_TSAN
-    return atomic_fetch_add_explicit(word, 0, memory_order_seq_cst);
-#else
-    atomic_thread_fence(memory_order_seq_cst);
-    return atomic_load_explicit(word, memory_order_acquire);
-#endif
-}
-
 /* ---- bell ------------------------------------------------------------------------------------------------------- */
 /* Between processes, so not FUTEX_PRIVATE. The kernel is handed the word's address only. */
 static long futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *timeout) {
@@ -53,7 +33,7 @@ static long futex(_Atomic uint32_t *word, int op, uint32_t value, const struct t
 
 uint32_t sk_bell_prepare(sk_bell *self) {
     atomic_fetch_add_explicit(&self->n_sleepers, 1, memory_order_seq_cst);
-    return load_after_stores(&self->count);
+    return sk__load32_after_stores(&self->count);
 }
 
 void sk_bell_cancel(sk_bell *self) { atomic_fetch_sub_explicit(&self->n_sleepers, 1, memory_order_relaxed); }
@@ -66,7 +46,7 @@ void sk_bell_wait(sk_bell *self, uint32_t ticket, int64_t timeout_ns) {
 }
 
 void sk_bell_ring(sk_bell *self) {
-    if (load_after_stores(&self->n_sleepers) == 0) return;
+    if (sk__load32_after_stores(&self->n_sleepers) == 0) return;
     atomic_fetch_add_explicit(&self->count, 1, memory_order_seq_cst);
     (void)futex(&self->count, FUTEX_WAKE, INT32_MAX, NULL);
 }
@@ -139,7 +119,7 @@ void sk_ring_wait_room(sk_ring_writer *self, int64_t timeout_ns) {
     sk_ring *ring = self->ring;
     uint32_t ticket = sk_bell_prepare(&ring->room);
     atomic_store_explicit(&ring->writer_waits, 1, memory_order_seq_cst);
-    (void)load_after_stores(&ring->writer_waits);
+    (void)sk__load32_after_stores(&ring->writer_waits);
     if (look_at_head(self)) sk_bell_cancel(&ring->room);
     else sk_bell_wait(&ring->room, ticket, timeout_ns);
     atomic_store_explicit(&ring->writer_waits, 0, memory_order_relaxed);
@@ -197,7 +177,7 @@ static void tell(sk_ring_reader *self) {
     sk_ring *ring = self->ring;
     self->head_told = self->head;
     atomic_store_explicit(&ring->head, self->head, memory_order_release);
-    if (load_after_stores(&ring->writer_waits)) sk_bell_ring(&ring->room);
+    if (sk__load32_after_stores(&ring->writer_waits)) sk_bell_ring(&ring->room);
 }
 
 void sk_ring_pop(sk_ring_reader *self) {
