@@ -12,31 +12,40 @@ enum { WAITS_SHOWN = 8 };
 
 /* ---- looking ---- */
 
-sk_board_sample sk_board_sample_take(const sk_board *board) {
+sk_board_sample sk_board_sample_take(const sk_board_view *view) {
     sk_board_sample sample = {.at_ns = sk_clock_now_ns()};
-    sk_board_copy(&sample.counters, &board->counters, sizeof sample.counters);
+    sk_board_read(view, &view->board->counters, &sample.counters, sizeof sample.counters);
     return sample;
 }
 
-static void look_at_workers(const sk_board *board, sk_summary *to) {
-    sk_board_worker worker;
-    sk_process      process;
-    for (int i = 0; i < SK_BOARD_LINES; i++) {
-        sk_board_copy(&worker, &board->workers[i], sizeof worker);
-        if (worker.state <= SK_WORKER_NONE || worker.state > SK_WORKER_STOPPING) continue;
-        to->n_workers[worker.state]++;
-        if (!sk_process_look(worker.pid, &process) || !process.is_stopped) continue;
-        if (to->n_stopped < SK_SUMMARY_STOPPED) to->stopped[to->n_stopped] = worker;
+static void count_workers(const sk_board_worker *workers, sk_summary *to) {
+    sk_process process;
+    for (const sk_board_worker *w = workers; w < workers + SK_BOARD_LINES; w++) {
+        if (w->state <= SK_WORKER_NONE || w->state > SK_WORKER_STOPPING) continue;
+        to->n_workers[w->state]++;
+        if (!sk_process_look(w->pid, &process) || !process.is_stopped) continue;
+        if (to->n_stopped < SK_SUMMARY_STOPPED) to->stopped[to->n_stopped] = *w;
         to->n_stopped++;
     }
 }
 
-static void look_at_actors(const sk_board *board, sk_summary *to) {
-    for (int i = 0; i < SK_BOARD_ACTORS; i++) {
-        int32_t state;
-        sk_board_copy(&state, &board->actors[i].state, sizeof state);
-        if (state > SK_ACTOR_NONE && state <= SK_ACTOR_DEAD) to->n_actors[state]++;
+static void count_actors(const sk_board_actor *actors, sk_summary *to) {
+    for (int i = 0; i < SK_BOARD_ACTORS; i++)
+        if (actors[i].state > SK_ACTOR_NONE && actors[i].state <= SK_ACTOR_DEAD) to->n_actors[actors[i].state]++;
+}
+
+static sk_status look_at_states(const sk_board_view *view, sk_summary *to, sk_error *reterr) {
+    const sk_board  *board = view->board;
+    sk_board_worker *workers = sk_board_read_table(view, board->workers, sizeof board->workers);
+    sk_board_actor  *actors = sk_board_read_table(view, board->actors, sizeof board->actors);
+    bool             is_there = workers && actors;
+    if (is_there) {
+        count_workers(workers, to);
+        count_actors(actors, to);
     }
+    free(workers);
+    free(actors);
+    return is_there ? SK_OK : SK_FAIL(reterr, SK_ENOMEM, "no memory for a copy of the tables");
 }
 
 static int by_since(const void *a, const void *b) {
@@ -44,19 +53,17 @@ static int by_since(const void *a, const void *b) {
     return (x->since_ns > y->since_ns) - (x->since_ns < y->since_ns);
 }
 
-static void look_at_waits(const sk_board *board, sk_summary *to) {
-    for (int i = 0; i < SK_BOARD_WAITS; i++) {
-        sk_board_copy(&to->waits[to->n_waits], &board->waits[i], sizeof to->waits[0]);
-        to->n_waits += to->waits[to->n_waits].since_ns != 0;
-    }
+static void look_at_waits(const sk_board_view *view, sk_summary *to) {
+    sk_board_read(view, view->board->waits, to->waits, sizeof to->waits);
+    for (int i = 0; i < SK_BOARD_WAITS; i++)
+        if (to->waits[i].since_ns != 0) to->waits[to->n_waits++] = to->waits[i];
     qsort(to->waits, (size_t)to->n_waits, sizeof to->waits[0], by_since);
 }
 
-static void look_at_resources(const sk_board *board, sk_summary *to) {
-    for (int i = 0; i < SK_BOARD_RESOURCES; i++) {
-        sk_board_copy(&to->resources[to->n_resources], &board->resources[i], sizeof to->resources[0]);
-        to->n_resources += to->resources[to->n_resources].name[0] != '\0';
-    }
+static void look_at_resources(const sk_board_view *view, sk_summary *to) {
+    sk_board_read(view, view->board->resources, to->resources, sizeof to->resources);
+    for (int i = 0; i < SK_BOARD_RESOURCES; i++)
+        if (to->resources[i].name[0]) to->resources[to->n_resources++] = to->resources[i];
 }
 
 /* Counters only grow; a program gone mad may say otherwise. */
@@ -64,25 +71,24 @@ static double rate(uint64_t before, uint64_t now, double seconds) {
     return seconds > 0 && now > before ? (double)(now - before) / seconds : 0;
 }
 
-void sk_summary_take(const sk_program *program, const sk_board_sample *before, sk_summary *ret_summary) {
-    const sk_board *board = program->view.board;
-    sk_summary     *self = ret_summary;
-    *self = (sk_summary){.program = program, .now = sk_board_sample_take(board)};
+sk_status sk_summary_take(const sk_program *program, const sk_board_sample *before, sk_summary *ret_summary,
+                          sk_error *reterr) {
+    sk_summary *self = ret_summary;
+    *self = (sk_summary){.program = program, .now = sk_board_sample_take(&program->view)};
     if (!sk_process_look(program->pid, &self->process) || self->process.birth != program->birth)
         self->process.is_ended = true;
     const sk_board_counters *c = &self->now.counters;
-    int64_t started_ns = board->started_ns;
+    int64_t started_ns = program->view.board->started_ns;
     self->uptime_s = sk_board_age_s(started_ns, self->now.at_ns);
     self->progress_s = sk_board_age_s(c->progress_ns ? c->progress_ns : started_ns, self->now.at_ns);
     double since_s = sk_board_age_s(before->at_ns, self->now.at_ns);
     self->done_per_s = rate(before->counters.n_done, c->n_done, since_s);
     self->failed_per_s = rate(before->counters.n_failed, c->n_failed, since_s);
     self->retried_per_s = rate(before->counters.n_retried, c->n_retried, since_s);
-    look_at_workers(board, self);
-    look_at_actors(board, self);
-    look_at_waits(board, self);
-    look_at_resources(board, self);
+    look_at_waits(&program->view, self);
+    look_at_resources(&program->view, self);
     self->is_stuck = self->n_waits > 0 && self->progress_s > STUCK_S && !self->process.is_ended;
+    return look_at_states(&program->view, self, reterr);
 }
 
 /* ---- for people ---- */

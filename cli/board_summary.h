@@ -11,7 +11,7 @@ typedef struct sk_board_sample {
     int64_t           at_ns;
     sk_board_counters counters;
 } sk_board_sample;
-sk_board_sample sk_board_sample_take(const sk_board *board);
+sk_board_sample sk_board_sample_take(const sk_board_view *view);
 
 typedef struct sk_summary {
     const sk_program *program; /* borrowed */
@@ -26,8 +26,9 @@ typedef struct sk_summary {
     sk_board_worker   stopped[SK_SUMMARY_STOPPED];
     bool              is_stuck; /* nothing has ended for long, and someone waits */
 } sk_summary;
-/* Look at the program; the rates are those since `before`. */
-void sk_summary_take(const sk_program *program, const sk_board_sample *before, sk_summary *ret_summary);
+/* Look at the program; the rates are those since `before`. SK_ENOMEM. */
+SK_NODISCARD sk_status sk_summary_take(const sk_program *program, const sk_board_sample *before,
+                                       sk_summary *ret_summary, sk_error *reterr);
 /* For people, some ten lines; for programs, one object in one line. */
 void sk_summary_print(const sk_summary *self, FILE *out);
 SK_NODISCARD sk_status sk_summary_print_json(const sk_summary *self, FILE *out, sk_error *reterr);

@@ -28,13 +28,13 @@ static void function_row(const sk_board_function *f, sk_report *to) {
     sk_report_end_row(to);
 }
 
-void sk_board_rows_functions(const sk_board *board, sk_report *report) {
-    sk_board_function *rows = malloc(sizeof board->functions);
+void sk_board_rows_functions(const sk_board_view *view, sk_report *report) {
+    const sk_board    *board = view->board;
+    sk_board_function *rows = sk_board_read_table(view, board->functions, sizeof board->functions);
     int                n = 0;
     report->broken |= !rows;
     for (int i = 0; rows && i < SK_BOARD_FUNCTIONS; i++) {
-        sk_board_copy(&rows[n], &board->functions[i], sizeof rows[n]);
-        if (rows[n].name[0] && (rows[n].n_submitted || rows[n].n_running)) n++;
+        if (rows[i].name[0] && (rows[i].n_submitted || rows[i].n_running)) rows[n++] = rows[i];
     }
     if (rows) qsort(rows, (size_t)n, sizeof *rows, by_time);
     for (int i = 0; i < n; i++) function_row(&rows[i], report);
@@ -44,10 +44,10 @@ void sk_board_rows_functions(const sk_board *board, sk_report *report) {
 /* ---- what runs now ---- */
 
 typedef struct run {
-    int             line;
-    uint64_t        job;
-    int64_t         since_ns;
-    sk_board_worker worker;
+    int                    line;
+    uint64_t               job;
+    int64_t                since_ns;
+    const sk_board_worker *worker;
 } run;
 
 static int by_start(const void *a, const void *b) {
@@ -56,33 +56,35 @@ static int by_start(const void *a, const void *b) {
     return x->line - y->line;
 }
 
-/* The job of a line, if its worker has one. Only lines in use are touched: the others have no memory. */
-static bool look_at_run(const sk_board *board, int line, run *ret_run) {
-    sk_line *at = (sk_line *)(uintptr_t)&board->lines[line]; /* C17 loads atomics of memory that is not const */
-    ret_run->line = line;
-    sk_board_copy(&ret_run->worker, &board->workers[line], sizeof ret_run->worker);
-    if (ret_run->worker.state == SK_WORKER_NONE) return false;
-    ret_run->job = atomic_load_explicit(&at->job, memory_order_relaxed);
-    ret_run->since_ns = atomic_load_explicit(&at->job_since_ns, memory_order_relaxed);
+/* The job of a line, if its worker has one. */
+static bool look_at_run(const sk_board_view *view, int line, const sk_board_worker *worker, run *ret_run) {
+    const sk_line *at = &view->board->lines[line];
+    if (worker->state == SK_WORKER_NONE) return false;
+    *ret_run = (run){.line = line, .worker = worker};
+    sk_board_read(view, (const void *)&at->job, &ret_run->job, sizeof ret_run->job);
+    sk_board_read(view, (const void *)&at->job_since_ns, &ret_run->since_ns, sizeof ret_run->since_ns);
     return ret_run->job != 0;
 }
 
-void sk_board_rows_runs(const sk_board *board, sk_report *report) {
-    run    *rows = malloc(SK_BOARD_LINES * sizeof *rows);
-    int64_t now_ns = sk_clock_now_ns();
-    int     n = 0;
-    report->broken |= !rows;
-    for (int i = 0; rows && i < SK_BOARD_LINES; i++) n += look_at_run(board, i, &rows[n]);
-    if (rows) qsort(rows, (size_t)n, sizeof *rows, by_start);
+void sk_board_rows_runs(const sk_board_view *view, sk_report *report) {
+    sk_board_worker *table = sk_board_read_table(view, view->board->workers, sizeof view->board->workers);
+    run             *rows = malloc(SK_BOARD_LINES * sizeof *rows);
+    int64_t          now_ns = sk_clock_now_ns();
+    int              n = 0;
+    bool             is_there = table && rows;
+    report->broken |= !is_there;
+    for (int i = 0; is_there && i < SK_BOARD_LINES; i++) n += look_at_run(view, i, &table[i], &rows[n]);
+    if (is_there) qsort(rows, (size_t)n, sizeof *rows, by_start);
     for (int i = 0; i < n; i++) {
         if (report->json) sk_report_text(report, "row", "", "run");
-        sk_report_field(report, "worker", "worker", rows[i].worker.name, sizeof rows[i].worker.name);
-        sk_report_number(report, "pid", "pid", rows[i].worker.pid);
+        sk_report_field(report, "worker", "worker", rows[i].worker->name, sizeof rows[i].worker->name);
+        sk_report_number(report, "pid", "pid", rows[i].worker->pid);
         sk_report_id(report, "job", "runs", rows[i].job);
         sk_report_seconds(report, "for_s", "for", sk_board_age_s(rows[i].since_ns, now_ns));
         sk_report_end_row(report);
     }
     free(rows);
+    free(table);
 }
 
 /* ---- actors ---- */
@@ -95,24 +97,27 @@ static const char *placement_text(int32_t placement) {
                                            : "?";
 }
 
-void sk_board_rows_actors(const sk_board *board, sk_report *report) {
-    sk_board_actor actor;
-    for (int i = 0; i < SK_BOARD_ACTORS; i++) {
-        sk_board_copy(&actor, &board->actors[i], sizeof actor);
-        if (actor.state == SK_ACTOR_NONE) continue;
-        sk_report_field(report, "name", "name", actor.name, sizeof actor.name);
-        sk_report_field(report, "class", "class", actor.class_name, sizeof actor.class_name);
-        sk_report_text(report, "state", "state", sk_board_actor_state_text(actor.state));
-        sk_report_text(report, "placement", "runs in", placement_text(actor.placement));
-        if (actor.pid > 0) sk_report_number(report, "pid", "pid", actor.pid);
-        else sk_report_none(report, "pid", "pid");
-        sk_report_count(report, "restarts", "restarts", actor.n_restarts);
-        sk_report_count(report, "done", "done", actor.n_done);
-        sk_report_count(report, "pending", "pending", actor.n_pending);
-        if (report->json) sk_report_id(report, "id", "", actor.id);
-        sk_report_field(report, "end", "end", actor.end, sizeof actor.end);
-        sk_report_end_row(report);
-    }
+static void actor_row(const sk_board_actor *actor, sk_report *to) {
+    sk_report_field(to, "name", "name", actor->name, sizeof actor->name);
+    sk_report_field(to, "class", "class", actor->class_name, sizeof actor->class_name);
+    sk_report_text(to, "state", "state", sk_board_actor_state_text(actor->state));
+    sk_report_text(to, "placement", "runs in", placement_text(actor->placement));
+    if (actor->pid > 0) sk_report_number(to, "pid", "pid", actor->pid);
+    else sk_report_none(to, "pid", "pid");
+    sk_report_count(to, "restarts", "restarts", actor->n_restarts);
+    sk_report_count(to, "done", "done", actor->n_done);
+    sk_report_count(to, "pending", "pending", actor->n_pending);
+    if (to->json) sk_report_id(to, "id", "", actor->id);
+    sk_report_field(to, "end", "end", actor->end, sizeof actor->end);
+    sk_report_end_row(to);
+}
+
+void sk_board_rows_actors(const sk_board_view *view, sk_report *report) {
+    sk_board_actor *rows = sk_board_read_table(view, view->board->actors, sizeof view->board->actors);
+    report->broken |= !rows;
+    for (int i = 0; rows && i < SK_BOARD_ACTORS; i++)
+        if (rows[i].state != SK_ACTOR_NONE) actor_row(&rows[i], report);
+    free(rows);
 }
 
 /* ---- objects ---- */
@@ -123,10 +128,10 @@ static int by_size(const void *a, const void *b) {
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static void object_row(const sk_board *board, const sk_board_object *object, int64_t now_ns, sk_report *to) {
+static void object_row(const sk_board_view *view, const sk_board_object *object, int64_t now_ns, sk_report *to) {
     char maker[SK_BOARD_NAME] = "put";
     bool is_made = object->function >= 0 && object->function < SK_BOARD_FUNCTIONS;
-    if (is_made) sk_board_copy(maker, board->functions[object->function].name, sizeof maker);
+    if (is_made) sk_board_read(view, view->board->functions[object->function].name, maker, sizeof maker);
     sk_report_id(to, "id", "id", object->id);
     sk_report_bytes(to, "size_bytes", "size", object->size);
     sk_report_text(to, "place", "place", object->place == SK_OBJECT_IN_MEMORY ? "memory"
@@ -139,17 +144,15 @@ static void object_row(const sk_board *board, const sk_board_object *object, int
     sk_report_end_row(to);
 }
 
-void sk_board_rows_objects(const sk_board *board, sk_report *report) {
-    sk_board_object *rows = malloc(sizeof board->objects);
+void sk_board_rows_objects(const sk_board_view *view, sk_report *report) {
+    sk_board_object *rows = sk_board_read_table(view, view->board->objects, sizeof view->board->objects);
     int64_t          now_ns = sk_clock_now_ns();
     int              n = 0;
     report->broken |= !rows;
-    for (int i = 0; rows && i < SK_BOARD_OBJECTS; i++) {
-        sk_board_copy(&rows[n], &board->objects[i], sizeof rows[n]);
-        n += rows[n].id != 0;
-    }
+    for (int i = 0; rows && i < SK_BOARD_OBJECTS; i++)
+        if (rows[i].id != 0) rows[n++] = rows[i];
     if (rows) qsort(rows, (size_t)n, sizeof *rows, by_size);
-    for (int i = 0; i < n; i++) object_row(board, &rows[i], now_ns, report);
+    for (int i = 0; i < n; i++) object_row(view, &rows[i], now_ns, report);
     free(rows);
 }
 
@@ -180,11 +183,11 @@ static void worker_row(const sk_board_worker *worker, int64_t now_ns, sk_report 
     sk_report_end_row(to);
 }
 
-void sk_board_rows_workers(const sk_board *board, sk_report *report) {
-    int64_t         now_ns = sk_clock_now_ns();
-    sk_board_worker worker;
-    for (int i = 0; i < SK_BOARD_LINES; i++) {
-        sk_board_copy(&worker, &board->workers[i], sizeof worker);
-        if (worker.state != SK_WORKER_NONE) worker_row(&worker, now_ns, report);
-    }
+void sk_board_rows_workers(const sk_board_view *view, sk_report *report) {
+    sk_board_worker *rows = sk_board_read_table(view, view->board->workers, sizeof view->board->workers);
+    int64_t          now_ns = sk_clock_now_ns();
+    report->broken |= !rows;
+    for (int i = 0; rows && i < SK_BOARD_LINES; i++)
+        if (rows[i].state != SK_WORKER_NONE) worker_row(&rows[i], now_ns, report);
+    free(rows);
 }

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -48,9 +49,18 @@ bool sk_process_look(int pid, sk_process *ret_process) {
 
 /* ---- rows ---- */
 
-void sk_board_copy(void *ret_row, const void *row, size_t size) {
-    memcpy(ret_row, row, size);
-    __asm__ volatile("" ::: "memory"); /* the compiler may not go back to the row itself */
+void sk_board_read(const sk_board_view *view, const void *from, void *ret_copy, size_t size) {
+    ptrdiff_t at = (const uint8_t *)from - (const uint8_t *)view->map;
+    ssize_t   got = pread(view->fd, ret_copy, size, at);
+    size_t    kept = got > 0 ? (size_t)got : 0;
+    memset((uint8_t *)ret_copy + kept, 0, size - kept);
+}
+
+void *sk_board_read_table(const sk_board_view *view, const void *from, size_t size) {
+    size_t align = _Alignof(sk_board); /* enough for any part of it */
+    void  *copy = aligned_alloc(align, (size + align - 1) / align * align);
+    if (copy) sk_board_read(view, from, copy, size);
+    return copy;
 }
 
 double sk_board_age_s(int64_t then_ns, int64_t now_ns) {
@@ -82,7 +92,7 @@ static sk_status open_one(int pid, sk_program *ret_program, sk_error *reterr) {
     SK_TRY(sk_board_open(pid, &program.view, reterr));
     (void)sk_process_look(pid, &process); /* birth 0 of one that has ended meanwhile: fits no process */
     program.birth = process.birth;
-    sk_board_copy(name, program.view.board->name, sizeof name);
+    sk_board_read(&program.view, program.view.board->name, name, sizeof name);
     sk_text_safe(name, sizeof name, program.name, sizeof program.name);
     *ret_program = program;
     return SK_OK;

@@ -33,8 +33,11 @@ void sk_program_close(sk_program *self);
 /* Gone since it was opened? Its board can still be read. */
 bool sk_program_has_ended(const sk_program *self);
 
-/* One row as it is now, of memory that others write. */
-void sk_board_copy(void *ret_row, const void *row, size_t size);
+/* Copy `size` bytes at `from`, which lies on the board, as they are now. Through the file: looking at untouched memory
+ * through the mapping would make the system take some for it. Zeros if it cannot be read. */
+void sk_board_read(const sk_board_view *view, const void *from, void *ret_copy, size_t size);
+/* A copy of a whole table, as aligned as a board. NULL: no memory. Caller frees. */
+void *sk_board_read_table(const sk_board_view *view, const void *from, size_t size);
 /* Seconds from `then_ns` to `now_ns` (monotonic); never negative. */
 double sk_board_age_s(int64_t then_ns, int64_t now_ns);
 /* "busy"; "?" for a number that is none. */

@@ -33,7 +33,7 @@ static int unknown(const char *name) {
 static int print_rows(const sk_program *program, sk_board_rows_fn rows, bool json, const char *empty) {
     sk_report report;
     sk_report_init(&report, json);
-    rows(program->view.board, &report);
+    rows(&program->view, &report);
     return sk_report_print(&report, stdout, empty);
 }
 

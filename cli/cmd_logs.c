@@ -99,7 +99,7 @@ static bool is_named(const char *who, const char *name) {
 /* The worker called `who`, or of that pid. */
 static bool find_worker(const sk_program *program, const char *who, int pid, sk_board_worker *ret_worker) {
     for (int i = 0; i < SK_BOARD_LINES; i++) {
-        sk_board_copy(ret_worker, &program->view.board->workers[i], sizeof *ret_worker);
+        sk_board_read(&program->view, &program->view.board->workers[i], ret_worker, sizeof *ret_worker);
         if (ret_worker->state == SK_WORKER_NONE) continue;
         if (is_named(who, ret_worker->name) || (pid > 0 && pid == ret_worker->pid)) return true;
     }
@@ -111,7 +111,7 @@ static bool is_inside(const sk_program *program, const char *who, int pid) {
     sk_board_actor actor;
     if (pid == program->pid) return true;
     for (int i = 0; i < SK_BOARD_ACTORS; i++) {
-        sk_board_copy(&actor, &program->view.board->actors[i], sizeof actor);
+        sk_board_read(&program->view, &program->view.board->actors[i], &actor, sizeof actor);
         if (actor.state != SK_ACTOR_NONE && actor.pid == program->pid && is_named(who, actor.name)) return true;
     }
     return false;
@@ -137,7 +137,7 @@ static int find_in_program(const sk_program *program, const char *who, found *re
     }
     /* One that has ended left its file in the folder. */
     char field[sizeof board->log_dir];
-    sk_board_copy(field, board->log_dir, sizeof field);
+    sk_board_read(&program->view, board->log_dir, field, sizeof field);
     if (field[0] && path_of(program, field, sizeof field, dir) && search(dir, who, ret_found) > 0) return SK_EXIT_DONE;
     fprintf(stderr, "%s (pid %d) has no actor or worker \"%s\"; `skiff list workers` shows them\n", program->name,
             program->pid, who);

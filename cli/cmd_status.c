@@ -12,16 +12,14 @@ enum { SAMPLE_US = 100000 }; /* over which rates are measured */
 static int show(const sk_program *program, bool json) {
     sk_summary      summary;
     sk_error        error = {0};
-    sk_board_sample before = sk_board_sample_take(program->view.board);
+    sk_board_sample before = sk_board_sample_take(&program->view);
     usleep(SAMPLE_US);
-    sk_summary_take(program, &before, &summary);
-    if (!json) {
-        sk_summary_print(&summary, stdout);
-    } else if (sk_summary_print_json(&summary, stdout, &error) != SK_OK) {
-        fprintf(stderr, "%s\n", error.msg);
-        return SK_EXIT_FAILED;
-    }
-    return SK_EXIT_DONE;
+    sk_status status = sk_summary_take(program, &before, &summary, &error);
+    if (status == SK_OK && json) status = sk_summary_print_json(&summary, stdout, &error);
+    else if (status == SK_OK) sk_summary_print(&summary, stdout);
+    if (status == SK_OK) return SK_EXIT_DONE;
+    fprintf(stderr, "%s\n", error.msg);
+    return SK_EXIT_FAILED;
 }
 
 int sk_cmd_status(int argc, char **argv) {

@@ -6,15 +6,21 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static int write_timeline(const sk_program *program, const char *path) {
     sk_error  error = {0};
-    sk_board *board = (sk_board *)(uintptr_t)program->view.board; /* C17 loads atomics of memory that is not const */
-    if (sk_board_write_timeline(board, path, &error) != SK_OK) {
+    /* All of the board but its lines, which are large and last. */
+    sk_board *board = sk_board_read_table(&program->view, program->view.board, offsetof(sk_board, lines));
+    sk_status status = board ? sk_board_write_timeline(board, path, &error)
+                             : SK_FAIL(&error, SK_ENOMEM, "no memory for a copy of the tables");
+    uint64_t  n_ever = board ? atomic_load(&board->n_events) : 0;
+    uint64_t  n_kept = n_ever < SK_BOARD_EVENTS ? n_ever : SK_BOARD_EVENTS;
+    free(board);
+    if (status != SK_OK) {
         fprintf(stderr, "%s\n", error.msg);
         return SK_EXIT_FAILED;
     }
-    uint64_t n_ever = atomic_load(&board->n_events), n_kept = n_ever < SK_BOARD_EVENTS ? n_ever : SK_BOARD_EVENTS;
     printf("%s: the last %" PRIu64 " of %" PRIu64 " runs of %s (pid %d); open it in chrome://tracing or "
            "ui.perfetto.dev\n", path, n_kept, n_ever, program->name, program->pid);
     return SK_EXIT_DONE;

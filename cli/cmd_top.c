@@ -110,11 +110,11 @@ static int count_lines(const char *text) {
     return n;
 }
 
-static int add_table(const sk_board *board, sk_board_rows_fn rows, int max_rows, const char *empty, FILE *to) {
+static int add_table(const sk_board_view *view, sk_board_rows_fn rows, int max_rows, const char *empty, FILE *to) {
     sk_report report;
     sk_report_init(&report, false);
     report.max_rows = max_rows;
-    rows(board, &report);
+    rows(view, &report);
     fputc('\n', to);
     return sk_report_print(&report, to, empty);
 }
@@ -123,19 +123,19 @@ static int add_table(const sk_board *board, sk_board_rows_fn rows, int max_rows,
 static int draw(const screen *self, const sk_program *program, const sk_board_sample *before, char **ret_text) {
     size_t     size;
     sk_summary summary;
-    FILE      *to = open_memstream(ret_text, &size);
-    if (!to) {
-        fprintf(stderr, "out of memory\n");
+    sk_error   error = {0};
+    FILE      *to = NULL;
+    if (sk_summary_take(program, before, &summary, &error) != SK_OK || !(to = open_memstream(ret_text, &size))) {
+        fprintf(stderr, "%s\n", error.status ? error.msg : "out of memory");
         return SK_EXIT_FAILED;
     }
-    sk_summary_take(program, before, &summary);
     sk_summary_print(&summary, to);
     fflush(to);
     int room = self->live ? self->rows - count_lines(*ret_text) : 0;
     int half = !self->live ? ROWS_PLAIN : room / 2 - 3 > ROWS_MIN ? room / 2 - 3 : ROWS_MIN; /* blank, head, "more" */
-    int code = add_table(program->view.board, sk_board_rows_functions, half, "no tasks yet", to);
+    int code = add_table(&program->view, sk_board_rows_functions, half, "no tasks yet", to);
     if (code == SK_EXIT_DONE)
-        code = add_table(program->view.board, sk_board_rows_workers, half, "no workers", to);
+        code = add_table(&program->view, sk_board_rows_workers, half, "no workers", to);
     if (fclose(to) == 0 && code == SK_EXIT_DONE) return SK_EXIT_DONE;
     free(*ret_text);
     return SK_EXIT_FAILED;
@@ -172,11 +172,11 @@ static bool wait_until(const screen *self, int64_t then_ns) {
 }
 
 static int run(screen *self, const sk_program *program, int64_t interval_s, int64_t count) {
-    sk_board_sample before = sk_board_sample_take(program->view.board);
+    sk_board_sample before = sk_board_sample_take(&program->view);
     int             code = SK_EXIT_DONE;
     usleep(SAMPLE_US);
     for (int64_t i = 0; code == SK_EXIT_DONE; i++) {
-        sk_board_sample now = sk_board_sample_take(program->view.board);
+        sk_board_sample now = sk_board_sample_take(&program->view);
         code = show(self, program, &before);
         before = now;
         if ((count > 0 && i + 1 == count) || sk_program_has_ended(program)) break;

@@ -335,6 +335,22 @@ Test(board, any_bytes_in_the_tables_do_no_harm, .init = begin, .fini = end) {
     }
 }
 
+/* The tables are some 14 MB of memory that nobody has touched yet. */
+Test(board, looking_at_it_takes_no_memory_of_the_program, .init = begin, .fini = end) {
+    static const char *const lines[] = {"status", "list tasks", "list actors", "list objects", "list workers",
+                                        "top --count 1", "timeline trace.json", "logs nobody"};
+    char path[64];
+    struct stat before, after;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", sk_block_get_ref(block).fd);
+    cr_assert_eq(stat(path, &before), 0);
+    for (int i = 0; i < SK_COUNT(lines); i++) {
+        run_here(lines[i]);
+        cr_assert_eq(stat(path, &after), 0);
+        cr_assert_eq(after.st_blocks, before.st_blocks, "%s took %ld KB", lines[i],
+                     (long)(after.st_blocks - before.st_blocks) / 2);
+    }
+}
+
 /* ---- timeline ---- */
 
 Test(timeline, writes_a_trace, .init = begin, .fini = end) {
