@@ -392,6 +392,43 @@ Test(resources, let_the_next_group_go_when_a_waiting_one_is_destroyed) {
     sk_resources_destroy(&self);
 }
 
+Test(resources, let_no_group_go_before_one_that_waits_for_the_same) {
+    sk_resources *self = small_host();
+    sk_demand one = demand_of(self, "cpu", 1), gpu = demand_of(self, "gpu", 1);
+    sk_lease cpu_lease, gpu_lease;
+    cr_assert(sk_resources_take(self, &one, HOST, -1, &cpu_lease));
+    cr_assert(sk_resources_take(self, &gpu, HOST, -1, &gpu_lease));
+    sk_resource both[] = {{"cpu", 2}, {"tpu", 1}};
+    sk_bundle bundle = {both, 2};
+    sk_group first, last;
+    cr_assert_eq(sk_resources_group_create(self, &bundle, 1, SK_PACK, &first, NULL), SK_OK);
+    sk_group second = group_of(self, "cpu", 1, 1); /* fits, and shares cpu with the first */
+    last = group_of(self, "gpu", 1, 1);            /* shares nothing */
+    cr_assert(!sk_resources_groups_retry(self));
+    sk_resources_give_back(self, &gpu_lease);
+    cr_assert(sk_resources_groups_retry(self));
+    cr_assert(sk_resources_group_is_reserved(self, last));
+    cr_assert(!sk_resources_group_is_reserved(self, first) && !sk_resources_group_is_reserved(self, second));
+    sk_resources_destroy(&self);
+}
+
+Test(resources, keep_the_line_of_groups_when_its_end_leaves) {
+    sk_resources *self = small_host();
+    sk_demand two = demand_of(self, "cpu", 2);
+    sk_lease lease;
+    cr_assert(sk_resources_take(self, &two, HOST, -1, &lease));
+    sk_group first = group_of(self, "cpu", 1, 1), gone = group_of(self, "cpu", 1, 1);
+    sk_resources_group_destroy(self, gone);
+    sk_group spare = group_of(self, "tpu", 1, 1); /* takes its place */
+    sk_group last = group_of(self, "cpu", 1, 1);
+    sk_resources_give_back(self, &lease);
+    cr_assert(sk_resources_groups_retry(self));
+    cr_assert(sk_resources_group_is_reserved(self, first) && sk_resources_group_is_reserved(self, last));
+    cr_assert(sk_resources_group_is_reserved(self, spare));
+    cr_assert_eq(free_of(self, "cpu"), 0.0);
+    sk_resources_destroy(&self);
+}
+
 Test(resources, of_a_destroyed_group_return_as_they_are_given_back) {
     sk_resources *self = small_host();
     sk_group group = group_of(self, "tpu", 3, 1);
