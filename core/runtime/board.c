@@ -171,7 +171,7 @@ int sk_board_find(int *ret_pids, int max) {
     return n;
 }
 
-/* Only a file of the right size that cannot shrink may be touched through a mapping. */
+/* Only a file of the right size that cannot shrink may be touched through a mapping. Takes `fd` where it succeeds. */
 static sk_status check_and_map(int fd, const board_head *head, sk_board_view *ret_view, sk_error *reterr) {
     if (head->version != SK_BOARD_VERSION || head->size != sizeof(sk_board))
         return SK_FAIL(reterr, SK_EVERSION,
@@ -209,6 +209,7 @@ sk_status sk_board_open(int pid, sk_board_view *ret_view, sk_error *reterr) {
 void sk_board_close(sk_board_view *self) {
     if (!self || !self->map) return;
     munmap((void *)(uintptr_t)self->map, self->map_size);
+    close(self->fd);
     close(self->fd);
     *self = (sk_board_view){0};
 }

@@ -58,6 +58,7 @@ static sk_status copy_events(const sk_board *board, sk_board_event **ret_events,
 typedef struct trace {
     FILE *to;
     char *functions[SK_BOARD_FUNCTIONS]; /* quoted for JSON, made when first used */
+    bool  is_named[SK_BOARD_LINES];      /* the worker process of that line       */
     bool  is_first;
 } trace;
 
@@ -97,9 +98,29 @@ static void begin(trace *self) {
     self->is_first = false;
 }
 
+static sk_status put_process(trace *self, int32_t pid, const char *name, sk_error *reterr) {
+    char *quoted = quote(name, SK_BOARD_NAME);
+    if (!quoted) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a process's name in a timeline");
+    begin(self);
+    fprintf(self->to, "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%d,\"tid\":0,\"args\":{\"name\":%s}}", pid, quoted);
+    free(quoted);
+    return SK_OK;
+}
+
+/* The name of the process that ran an event, once, if it still is there. Other rows are not looked at: reading memory
+ * that nobody has touched would take it from the machine. */
+static sk_status put_process_of(trace *self, const sk_board *board, const sk_board_event *event, sk_error *reterr) {
+    if (event->thread < 0 || event->thread >= SK_BOARD_LINES || self->is_named[event->thread]) return SK_OK;
+    const sk_board_worker *worker = &board->workers[event->thread];
+    if (worker->pid != event->pid) return SK_OK;
+    self->is_named[event->thread] = true;
+    return put_process(self, event->pid, worker->name, reterr);
+}
+
 static sk_status put_event(trace *self, const sk_board *board, const sk_board_event *event, sk_error *reterr) {
     const char *name = function_name(self, board, event->function);
     if (!name) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a function's name in a timeline");
+    SK_TRY(put_process_of(self, board, event, reterr));
     begin(self);
     /* The quoted name without its last quote: more may follow inside. */
     fprintf(self->to, "{\"name\":%.*s", (int)strlen(name) - 1, name);
@@ -115,23 +136,11 @@ static sk_status put_event(trace *self, const sk_board *board, const sk_board_ev
     return SK_OK;
 }
 
-static sk_status put_process(trace *self, int32_t pid, const char *name, sk_error *reterr) {
-    char *quoted = quote(name, SK_BOARD_NAME);
-    if (!quoted) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a process's name in a timeline");
-    begin(self);
-    fprintf(self->to, "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%d,\"tid\":0,\"args\":{\"name\":%s}}", pid, quoted);
-    free(quoted);
-    return SK_OK;
-}
-
 static sk_status put_all(trace *self, const sk_board *board, sk_error *reterr) {
     sk_board_event *events = NULL;
     size_t n = 0;
     fputs("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[", self->to);
     SK_TRY(put_process(self, board->pid, board->name[0] ? board->name : "driver", reterr));
-    for (int i = 0; i < SK_BOARD_LINES; i++)
-        if (board->workers[i].pid > 0)
-            SK_TRY(put_process(self, board->workers[i].pid, board->workers[i].name, reterr));
     SK_TRY(copy_events(board, &events, &n, reterr));
     sk_status status = SK_OK;
     for (size_t i = 0; i < n && status == SK_OK; i++) status = put_event(self, board, &events[i], reterr);

@@ -291,6 +291,10 @@ Test(board, is_found_and_read_from_another_process_until_that_ends) {
 
     stop_holder(first);
     cr_assert_str_eq(view.board->workers[7].name, "seven", "what was mapped stays");
+    char name[SK_BOARD_NAME]; /* and can be read from its descriptor, at the same place */
+    off_t at = (off_t)((const char *)view.board->workers[7].name - (const char *)view.map);
+    cr_assert_eq(pread(view.fd, name, sizeof name, at), (ssize_t)sizeof name);
+    cr_assert_str_eq(name, "seven");
     sk_board_close(&view);
     sk_board_close(&view);
     cr_assert_null(view.board);

@@ -119,10 +119,13 @@ Test(timeline, names_processes_and_escapes_what_json_needs_escaped) {
     memset(self.board->workers[2047].name, 'w', SK_BOARD_NAME);
     for (int i = -1; i <= SK_BOARD_FUNCTIONS; i++) /* 512 of them, and numbers that are none */
         sk_board_add_event(self.board, &(sk_board_event){.function = i, .method = -1, .pid = 900, .start_ns = -5});
+    sk_board_add_event(self.board, &(sk_board_event){.pid = 901, .thread = 2047});
+    sk_board_add_event(self.board, &(sk_board_event){.pid = 902, .thread = 2046}); /* has ended: nobody knows its name */
+    sk_board_add_event(self.board, &(sk_board_event){.pid = 903, .thread = SK_BOARD_LINES}); /* damaged */
     write_timeline(&self);
 
     json_t *root = NULL, *runs = load(&self, "X", &root);
-    cr_assert_eq(json_array_size(runs), SK_BOARD_FUNCTIONS + 2);
+    cr_assert_eq(json_array_size(runs), SK_BOARD_FUNCTIONS + 5);
     cr_assert_str_eq(text_of(json_array_get(runs, 0), "name"), "?");
     cr_assert_str_eq(text_of(json_array_get(runs, 1), "name"), "a \"b\" \\ \n\t\x01 \xc3\xa9");
     cr_assert_str_eq(text_of(json_array_get(runs, 2), "name"), "not utf-8: ??");
