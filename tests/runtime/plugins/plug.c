@@ -23,7 +23,7 @@ static sk_status long_arg(const sk_call *call, int i, int64_t *ret_value, sk_err
 static sk_status add(sk_call *call, sk_error *reterr) {
     int64_t sum = 0;
     for (int i = 0; i < sk_call_n_args(call); i++) {
-        int64_t value;
+        int64_t value = 0;
         SK_TRY(long_arg(call, i, &value, reterr));
         sum += value;
     }
