@@ -1,221 +1,492 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/runtime/old_internal.h"
+#include "core/runtime/driver.h"
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-/* ---- creating --------------------------------------------------------------------------------------- */
-static bool is_connected(void *arg) {
-    const sk_actor *self = arg;
-    return self->peer->hello || self->peer->dead;
+#define DEFAULT_WINDOW_S   60.0
+#define DEFAULT_BACKOFF_MS 10
+#define BACKOFF_MAX_MS     30000
+#define DEAD_KEPT          4096 /* so many are remembered by how they died */
+
+/* ---- names ----------------------------------------------------------------------------------------------------------- */
+static sk__actor **bucket(sk__driver *d, const char *name) {
+    return &d->names[sk_function_hash(name) % (uint64_t)SK_COUNT(d->names)];
 }
 
-static bool is_ready(void *arg) {
-    const sk_actor *self = arg;
-    return self->ready || self->peer->dead;
+sk__actor *sk__actor_find_name(sk__driver *d, const char *name) {
+    sk__actor *actor = *bucket(d, name);
+    while (actor && strcmp(actor->name, name) != 0) actor = actor->name_next;
+    return actor;
 }
 
-/* Payload of CREATE: "class\0name\0" and the argument. */
-static sk_status send_create(sk_actor *self, sk_bytes arg, sk_error *reterr) {
-    size_t class_size = strlen(self->cls->name) + 1, name_size = strlen(self->name) + 1;
-    sk_reply payload = {0};
-    sk_status status = sk_reply_write(&payload, self->cls->name, class_size, reterr);
-    if (status == SK_OK) status = sk_reply_write(&payload, self->name, name_size, reterr);
-    if (status == SK_OK) status = sk_reply_write(&payload, arg.data, arg.size, reterr);
-    sk_frame frame = {
-        .kind = SK_FRAME_CREATE, .actor_id = self->id, .payload = payload.data, .size = payload.size};
-    if (status == SK_OK) status = sk_socket_send(self->rt->router, self->peer->id, &frame, reterr);
-    sk__reply_deinit(&payload);
-    if (status != SK_OK) sk_error_prefix(reterr, "%s: creating", self->name);
-    return status;
+static void forget_name(sk__driver *d, sk__actor *self) {
+    sk__actor **link = bucket(d, self->name);
+    while (*link && *link != self) link = &(*link)->name_next;
+    if (*link) *link = self->name_next;
 }
 
-/* Wait for one step of the start; the error says what went wrong in it. */
-static sk_status wait_for_start(sk_actor *self, bool (*is_done)(void *), int64_t deadline_ns,
-                                sk_error *reterr) {
-    sk_status status = sk__runtime_wait(self->rt, is_done, self, deadline_ns, SK__INTERRUPTIBLE, reterr);
-    if (status == SK_ETIMEOUT) {
-        const char *what = self->peer->hello ? "to create itself" : "to connect";
-        if (self->peer->is_process)
-            return SK_FAIL(reterr, status, "%s: its worker (process %d) needed too long %s", self->name,
-                           self->peer->pid, what);
-        return SK_FAIL(reterr, status, "%s: its worker (a thread) needed too long %s", self->name, what);
-    }
-    if (status != SK_OK) {
-        sk_error_prefix(reterr, "%s: waiting until it is ready", self->name);
-        return status;
-    }
-    if (self->peer->dead) return SK_FAIL(reterr, SK_EDEAD, "%s before the actor was ready", self->peer->end);
+sk__actor *sk__actor_find(sk__driver *d, uint64_t id) { return sk__slab_find(&d->actors, id); }
+
+static void set_state(sk__driver *d, sk__actor *self, sk_board_actor_state state) {
+    if (self->state == SK_ACTOR_RESTARTING) d->n_timed_actors--;
+    if (state == SK_ACTOR_RESTARTING) d->n_timed_actors++;
+    self->state = (uint8_t)state;
+    sk__watch_actor(d, self);
+    sk__driver_notify(d);
+}
+
+/* ---- creating -------------------------------------------------------------------------------------------------------- */
+static sk_status choose_placement(const sk__driver *d, const sk_actor_params *params, const sk_function *cls, sk_placement *ret,
+                                  sk_error *reterr) {
+    bool anywhere = cls->in_plugin || d->params.worker_has_modules;
+    *ret = params->placement;
+    if (*ret == SK_PLACE_DEFAULT) *ret = anywhere ? SK_PLACE_PROCESS : SK_PLACE_THREAD;
+    if (*ret == SK_PLACE_PROCESS && !anywhere)
+        return SK_FAIL(reterr, SK_EUNSUPPORTED,
+                       "class %s belongs to this program alone: it can run in its threads, and in processes only from a plugin "
+                       "or if the worker program has it too (worker_has_modules)",
+                       cls->name);
     return SK_OK;
 }
 
-static sk_status start_elsewhere(sk_actor *self, sk_placement placement, sk_bytes arg, int64_t deadline_ns,
+static sk_status check_params(sk__driver *d, const sk_actor_params *params, sk_error *reterr) {
+    const char *name = params->name ? params->name : "";
+    if (strlen(name) >= SK_BOARD_NAME)
+        return SK_FAIL(reterr, SK_EINVAL, "an actor's name has at most %d bytes, got %zu: %.40s...", SK_BOARD_NAME - 1,
+                       strlen(name), name);
+    if (params->max_concurrency < 0 || params->max_concurrency > 1024)
+        return SK_FAIL(reterr, SK_EINVAL, "%s: max_concurrency must be 0 to 1024, got %d", params->class_name,
+                       params->max_concurrency);
+    sk__actor *other = *name ? sk__actor_find_name(d, name) : NULL;
+    if (other) return SK_FAIL(reterr, SK_EINVAL, "there is an actor named %s already (a %s)", name, other->function->name);
+    return SK_OK;
+}
+
+static void set_params(sk__actor *self, const sk_actor_params *p) {
+    self->max_concurrency = p->max_concurrency > 0 ? p->max_concurrency : 1;
+    self->max_pending = p->max_pending_calls;
+    self->max_restarts = p->max_restarts;
+    self->window_s = p->restart_window_s > 0.0 ? p->restart_window_s : DEFAULT_WINDOW_S;
+    self->backoff_ms = p->restart_backoff_ms > 0 ? p->restart_backoff_ms : DEFAULT_BACKOFF_MS;
+    self->max_task_retries = p->max_task_retries < 0 ? -1 : p->max_task_retries;
+    self->group = p->group;
+    self->bundle = p->bundle;
+    if (p->name) snprintf(self->name, sizeof self->name, "%s", p->name);
+    else snprintf(self->name, sizeof self->name, "%.40s-%" PRIu32, self->function->name, (uint32_t)self->id);
+}
+
+static sk_status make_create_job(sk__driver *d, sk__actor *self, const sk_actor_params *params, sk__peer *from, sk_bytes packed,
                                  sk_error *reterr) {
-    sk_status status = sk__peer_create(self->rt, self->name, placement, &self->peer, reterr);
-    if (status != SK_OK) {
-        sk_error_prefix(reterr, "%s", self->name);
-        return status;
-    }
-    SK_TRY(wait_for_start(self, is_connected, deadline_ns, reterr));
-    SK_TRY(send_create(self, arg, reterr));
-    SK_TRY(wait_for_start(self, is_ready, deadline_ns, reterr));
-    if (self->err.status != SK_OK && reterr) *reterr = self->err;
-    return self->err.status;
-}
-
-static sk_status start_here(sk_actor *self, sk_bytes arg, sk_error *reterr) {
-    sk_error err = {0};
-    sk_status status = self->cls->create(arg, &self->inline_self, &err);
-    if (status != SK_OK) {
-        self->inline_self = NULL;
-        sk_error told;
-        sk__error_tell(&told, self->name, status, (sk_bytes){err.msg, strlen(err.msg)});
-        if (reterr) *reterr = told;
-        return status;
-    }
-    self->ready = true;
+    sk__order order = {.function = self->function, .placement = self->placement, .from = from};
+    if (from) SK_TRY(sk__job_create_packed(d, SK__CREATE, &order, params->n_args, packed, &self->create, reterr));
+    else SK_TRY(sk__job_create(d, SK__CREATE, &order, params->args, params->n_args, &self->create, reterr));
+    self->create->actor = self;
+    self->create->state = SK__ENDED; /* until it starts */
     return SK_OK;
 }
 
-static sk_actor *make_actor(sk_runtime *rt, const char *name, const sk_actor_class *cls, sk_error *reterr) {
-    sk_actor *self = calloc(1, sizeof *self);
-    if (self) self->name = strdup(name);
-    if (!self || !self->name || sk__table_put(&rt->actors, self, &self->id, NULL) != SK_OK) {
-        if (self) free(self->name);
-        free(self);
-        (void)SK_FAIL(reterr, SK_ENOMEM, "%s: no memory for an actor", name);
-        return NULL;
-    }
-    self->rt = rt;
-    self->cls = cls;
-    return self;
+/* Once more, or for the first time: wait for arguments, then start. */
+static void order_start(sk__driver *d, sk__actor *self) {
+    self->create->n_users++;
+    d->n_open++;
+    d->n.n_submitted++;
+    sk__watch_row(d, self->function)->n_submitted++;
+    self->is_starting = true;
+    self->create->state = SK__WAITING;
+    if (self->placement != SK_PLACE_INLINE) sk__job_start(d, self->create);
 }
 
-sk_status sk_actor_create(sk_runtime *rt, const char *class_name, const char *name, sk_placement placement,
-                          sk_bytes arg, int timeout_ms, sk_actor **ret_actor, sk_error *reterr) {
-    SK_ASSERT(rt && class_name && name && ret_actor && (arg.data || arg.size == 0));
-    SK_ASSERT(placement == SK_PLACE_INLINE || placement == SK_PLACE_THREAD || placement == SK_PLACE_PROCESS);
-    int64_t deadline_ns = sk__deadline_ns(timeout_ms);
-    const sk_actor_class *cls = NULL;
-    sk_status status = sk__class_find(rt->params.classes, rt->params.n_classes, class_name, &cls, reterr);
+sk_status sk__actor_create(sk__driver *d, const sk_actor_params *params, sk__peer *from, sk_bytes packed,
+                           sk__actor **ret_actor, sk_error *reterr) {
+    const sk_function *cls;
+    sk_placement       placement;
+    sk_demand          demand;
+    SK_TRY(sk_registry_find_name(d->registry, SK_FUNCTION_CLASS, params->class_name, &cls, reterr));
+    SK_TRY(check_params(d, params, reterr));
+    SK_TRY(choose_placement(d, params, cls, &placement, reterr));
+    sk_status status = sk_resources_parse(d->resources, params->resources, params->n_resources, params->group, params->bundle,
+                                          &demand, reterr);
     if (status != SK_OK) {
-        sk_error_prefix(reterr, "%s", name);
+        sk_error_prefix(reterr, "%s", params->name ? params->name : params->class_name);
         return status;
     }
-    sk_actor *self = make_actor(rt, name, cls, reterr);
-    if (!self) return SK_ENOMEM;
-
-    status = placement == SK_PLACE_INLINE ? start_here(self, arg, reterr)
-                                          : start_elsewhere(self, placement, arg, deadline_ns, reterr);
+    sk__actor *self = sk__slab_take(&d->actors);
+    if (!self) return SK_FAIL(reterr, SK_ENOMEM, "no memory for an actor");
+    self->function = cls;
+    self->placement = placement;
+    self->demand = demand;
+    self->board_row = -1;
+    set_params(self, params);
+    status = make_create_job(d, self, params, from, packed, reterr);
     if (status != SK_OK) {
-        /* A process that was too slow, or is not wanted any more, is not asked politely; a thread cannot be
-         * killed. */
-        bool answered = self->ready || !self->peer || !self->peer->is_process;
-        sk__actor_destroy(&self, sk__deadline_ns(answered ? rt->params.stop_timeout_ms : 0));
+        sk__slab_give(&d->actors, self);
         return status;
     }
+    sk__actor **names = bucket(d, self->name);
+    self->name_next = *names;
+    *names = self;
+    d->n.n_actors++;
+    set_state(d, self, SK_ACTOR_PENDING);
     *ret_actor = self;
+    order_start(d, self);
     return SK_OK;
 }
 
-void sk__actor_on_ready(sk_actor *self, const sk_frame *frame) {
-    self->ready = true;
-    self->err.status = SK_OK;
-    if (frame->status != SK_OK)
-        sk__error_tell(&self->err, self->name, frame->status, (sk_bytes){frame->payload, frame->size});
+/* ---- starting -------------------------------------------------------------------------------------------------------- */
+static void wait_for_resources(sk__driver *d, sk__actor *self) {
+    self->pending_next = NULL;
+    *(d->pending_actors_last ? &d->pending_actors_last->pending_next : &d->pending_actors) = self;
+    d->pending_actors_last = self;
+    set_state(d, self, SK_ACTOR_PENDING);
 }
 
-/* ---- destroying ------------------------------------------------------------------------------------- */
-void sk__actor_destroy(sk_actor **self_p, int64_t deadline_ns) {
-    if (!self_p || !*self_p) return;
-    sk_actor *self = *self_p;
-    *self_p = NULL;
-    sk__peer *peer = self->peer; /* answers may still come until it has ended */
-    sk__peer_destroy(&peer, deadline_ns);
-    self->peer = NULL;
-    if (self->inline_self) self->cls->destroy(self->inline_self);
-    char text[160];
-    snprintf(text, sizeof text, "%s was destroyed before it answered", self->name);
-    sk__futures_fail(self, text);
-    sk__table_remove(&self->rt->actors, self->id);
-    free(self->name);
-    free(self);
-}
-
-void sk_actor_destroy(sk_actor **self_p) {
-    if (!self_p || !*self_p) return;
-    sk__actor_destroy(self_p, sk__deadline_ns((*self_p)->rt->params.stop_timeout_ms));
-}
-
-/* ---- looking ---------------------------------------------------------------------------------------- */
-int sk_actor_pid(const sk_actor *self) {
-    SK_ASSERT(self);
-    return self->peer ? self->peer->pid : getpid();
-}
-
-sk_status sk_actor_check(sk_actor *self, sk_error *reterr) {
-    SK_ASSERT(self);
-    SK_TRY(sk__runtime_drain(self->rt, reterr));
-    if (self->peer && self->peer->dead) return SK_FAIL(reterr, SK_EDEAD, "%s", self->peer->end);
-    return SK_OK;
-}
-
-/* ---- calling ---------------------------------------------------------------------------------------- */
-static void call_here(sk_actor *self, sk_future *future, sk_bytes in) {
+static void start_process(sk__driver *d, sk__actor *self) {
     sk_error err = {0};
-    sk_status status = self->cls->call(self->inline_self, future->method, in, &future->reply, &err);
-    if (status != SK_OK)
-        sk__future_finish(future, status, (sk_bytes){err.msg, strlen(err.msg)});
-    else
-        sk__future_finish(future, SK_OK, (sk_bytes){future->reply.data, future->reply.size});
-}
-
-static void call_elsewhere(sk_actor *self, sk_future *future, sk_bytes in) {
-    sk_error err = {0};
-    sk_frame frame = {.kind = SK_FRAME_CALL,
-                      .actor_id = self->id,
-                      .call_id = future->call_id,
-                      .method = future->method,
-                      .payload = in.data,
-                      .size = in.size};
-    if (self->peer->dead) {
-        sk__futures_fail(self, self->peer->end);
+    if (sk__peer_create(d, self, &self->peer, &err) != SK_OK) {
+        sk__job_fail(d, self->create, sk__failure_create(err.status, "%s: %s", self->name, err.msg));
         return;
     }
-    sk_status status = sk_socket_send(self->rt->router, self->peer->id, &frame, &err);
-    /* A connection that is gone means that the worker is; how it ended is about to be known, so wait for
-     * that. */
-    if (status != SK_OK && status != SK_EDEAD)
-        sk__future_finish(future, status, (sk_bytes){err.msg, strlen(err.msg)});
+    set_state(d, self, SK_ACTOR_STARTING);
+    SK_ASSERT(sk__peer_send_job(d, self->peer, self->create)); /* its ring is empty, and a blob fits or fails */
+    sk__actor_dispatch(d, self);
 }
 
-sk_status sk_actor_call(sk_actor *self, int method, sk_bytes in, sk_future **ret_future, sk_error *reterr) {
-    SK_ASSERT(self && ret_future && (in.data || in.size == 0));
-    if (method < 0 || method >= self->cls->n_methods)
-        return SK_FAIL(reterr, SK_EINVAL, "%s: class %s has methods 0 to %d, got %d", self->name,
-                       self->cls->name, self->cls->n_methods - 1, method);
-    if (in.size > SK_FRAME_PAYLOAD_MAX)
-        return SK_FAIL(reterr, SK_ELIMIT,
-                       "%s: %s: an input holds at most %zu bytes, got %zu; large data belongs into a block",
-                       self->name, self->cls->methods[method], SK_FRAME_PAYLOAD_MAX, in.size);
-    sk_future *future = NULL;
-    SK_TRY(sk__future_create(self, method, &future, reterr));
-    if (self->peer)
-        call_elsewhere(self, future, in);
-    else
-        call_here(self, future, in);
-    *ret_future = future;
+void sk__actor_start(sk__driver *d, sk__actor *self) {
+    if (self->state == SK_ACTOR_DEAD) return;
+    if (!self->has_lease) {
+        self->has_lease = sk_resources_take(d->resources, &self->demand, self->group, self->bundle, &self->lease);
+        if (!self->has_lease) {
+            wait_for_resources(d, self);
+            return;
+        }
+    }
+    sk__pinned pinned = sk__job_pin(d, self->create);
+    if (pinned == SK__PIN_LATER) wait_for_resources(d, self);
+    if (pinned != SK__PINNED) return; /* or it has failed, or waits for an argument again */
+    if (self->placement == SK_PLACE_PROCESS) {
+        start_process(d, self);
+        return;
+    }
+    set_state(d, self, SK_ACTOR_STARTING);
+    self->n_running++;
+    sk__pool_push(d, self->create);
+}
+
+void sk__actors_start_pending(sk__driver *d) {
+    sk__actor *actor = d->pending_actors;
+    d->pending_actors = d->pending_actors_last = NULL;
+    for (sk__actor *next; actor; actor = next) {
+        next = actor->pending_next;
+        if (actor->state == SK_ACTOR_PENDING) sk__actor_start(d, actor);
+    }
+}
+
+void sk__actor_on_created(sk__driver *d, sk__actor *self, sk__job *job, sk__failure *failure) {
+    (void)job;
+    self->is_starting = false;
+    if (failure) {
+        if (self->peer) sk__peer_stop(d, self->peer);
+        sk__actor_end(d, self, failure->status, sk__failure_text(failure));
+        return;
+    }
+    if (self->state == SK_ACTOR_DEAD) return;
+    set_state(d, self, self->stopping ? SK_ACTOR_STOPPING : SK_ACTOR_ALIVE);
+    sk__actor_dispatch(d, self);
+}
+
+/* ---- calls ------------------------------------------------------------------------------------------------------------ */
+sk_status sk__actor_accepts(sk__driver *d, sk__actor *self, int method, sk_error *reterr) {
+    (void)d;
+    const sk_actor_class *cls = self->function->cls;
+    if (method < 0 || method >= cls->n_methods)
+        return SK_FAIL(reterr, SK_EINVAL, "%s: class %s has methods 0 to %d, got %d", self->name, cls->name,
+                       cls->n_methods - 1, method);
+    if (self->max_pending > 0 && self->n_open >= self->max_pending)
+        return SK_FAIL(reterr, SK_ELIMIT, "%s: %" PRId64 " calls wait already, and max_pending_calls is %d", self->name,
+                       self->n_open, self->max_pending);
     return SK_OK;
 }
 
-void sk__actor_on_reply(sk_actor *self, const sk_frame *frame) {
-    sk_future *future = sk__future_find(self, frame->call_id);
-    if (!future) {
-        sk_log(SK_LOG_WARN, "%s answered call %llu, which does not wait for an answer", self->name,
-               (unsigned long long)frame->call_id);
+void sk__actor_push(sk__driver *d, sk__job *job, bool in_front) {
+    sk__actor *self = job->actor;
+    job->state = SK__QUEUED;
+    if (self->state == SK_ACTOR_DEAD || (self->stopping && !in_front)) {
+        const char *how = self->state == SK_ACTOR_DEAD ? self->end : "was asked to stop before this call";
+        bool        named = strncmp(how, self->name, strlen(self->name)) == 0;
+        sk__job_fail(d, job, sk__failure_create(SK_EDEAD, "%s%s%s", named ? "" : self->name, named ? "" : " ", how));
         return;
     }
-    sk__future_finish(future, frame->status, (sk_bytes){frame->payload, frame->size});
+    if (in_front) sk__list_push_front(&self->queue, job);
+    else sk__list_push(&self->queue, job);
+    if (!in_front) sk__actor_dispatch(d, self);
+}
+
+static bool takes_calls(const sk__actor *self) {
+    if (self->state == SK_ACTOR_ALIVE || self->state == SK_ACTOR_STOPPING) return true;
+    return self->state == SK_ACTOR_STARTING && self->peer; /* its ring keeps them behind the create */
+}
+
+/* The end of a stop: nothing is left to be run. */
+static void finish_stop(sk__driver *d, sk__actor *self) {
+    if (!self->stopping || self->stop_sent || self->queue.n > 0 || !takes_calls(self)) return;
+    if (self->placement == SK_PLACE_PROCESS) {
+        self->stop_sent = true;
+        sk__peer_stop(d, self->peer);
+    } else if (self->n_running == 0) {
+        self->stop_sent = true;
+        sk__actor_end(d, self, SK_EDEAD, "was stopped");
+    }
+}
+
+enum { BLOCKED_MAX = 32 };
+
+/* The first call that may run now: its arguments have values, and so have those of its caller's earlier calls. */
+static sk__job *next_call(const sk__actor *self) {
+    uint32_t blocked[BLOCKED_MAX];
+    int      n_blocked = 0;
+    for (sk__job *job = self->queue.first; job; job = job->next) {
+        bool behind = false;
+        for (int i = 0; i < n_blocked && !behind; i++) behind = blocked[i] == job->caller;
+        if (behind) continue;
+        if (job->n_missing == 0) return job;
+        if (n_blocked == BLOCKED_MAX) return NULL;
+        blocked[n_blocked++] = job->caller;
+    }
+    return NULL;
+}
+
+static void dispatch(sk__driver *d, sk__actor *self) {
+    while (takes_calls(self)) {
+        sk__job *job = next_call(self);
+        if (!job) break;
+        if (self->placement == SK_PLACE_PROCESS ? !sk__peer_has_room(self->peer, job) : self->n_running >= self->max_concurrency)
+            break;
+        sk__pinned pinned = sk__job_pin(d, job);
+        if (pinned == SK__PIN_LATER) break;
+        if (pinned == SK__PIN_GONE) continue;
+        sk__list_remove(job);
+        if (self->placement != SK_PLACE_PROCESS) {
+            self->n_running++;
+            sk__pool_push(d, job);
+        } else if (!sk__peer_send_job(d, self->peer, job)) {
+            sk__job_unpin(d, job);
+            sk__list_push_front(&self->queue, job);
+            break;
+        }
+    }
+}
+
+void sk__actor_dispatch(sk__driver *d, sk__actor *self) {
+    if (self->is_dispatching) return; /* what ends a call in here comes back to the loop */
+    self->is_dispatching = true;
+    dispatch(d, self);
+    self->is_dispatching = false;
+    finish_stop(d, self);
+}
+
+void sk__actor_on_answer(sk__driver *d, sk__actor *self) {
+    self->n_open--;
+    if (self->queue.n > 0 || self->stopping) sk__actor_dispatch(d, self);
+}
+
+/* A dead thread's actor is destroyed when its last run is over, in a thread of the pool. */
+static void destroy_self(sk__driver *d, sk__actor *self) {
+    if (self->placement != SK_PLACE_THREAD || !self->self || self->n_running > 0 || self->destroy_pushed) return;
+    sk__order order = {.function = self->function, .placement = SK_PLACE_THREAD};
+    sk__job  *job = NULL;
+    if (sk__job_create(d, SK__DESTROY, &order, NULL, 0, &job, NULL) != SK_OK) {
+        sk_log(SK_LOG_ERROR, "%s: no memory to destroy it", self->name);
+        return;
+    }
+    self->destroy_pushed = true;
+    job->actor = self;
+    d->n_open++;
+    sk__pool_push(d, job);
+}
+
+void sk__actor_on_run_end(sk__driver *d, sk__actor *self) {
+    self->n_running--;
+    if (self->state == SK_ACTOR_DEAD) destroy_self(d, self);
+}
+
+void sk__actor_keep(sk__driver *d, sk__actor *self, const void *state, size_t size) {
+    self->saved.size = 0;
+    self->has_saved = sk__buffer_append(&self->saved, state, size, NULL) == SK_OK;
+    if (!self->has_saved) sk_log(SK_LOG_ERROR, "%s: no memory to keep its state of %zu bytes", self->name, size);
+    (void)d;
+}
+
+/* ---- restarting ------------------------------------------------------------------------------------------------------- */
+static bool may_restart_now(sk__actor *self, int64_t now_ns) {
+    if (self->max_restarts == 0) return false;
+    if ((double)(now_ns - self->window_ns) > self->window_s * 1e9) {
+        self->window_ns = now_ns;
+        self->n_in_window = 0;
+    }
+    return self->max_restarts < 0 || self->n_in_window < self->max_restarts;
+}
+
+static void restart_later(sk__driver *d, sk__actor *self, int64_t now_ns) {
+    int     doublings = self->n_in_a_row < 12 ? self->n_in_a_row : 12;
+    int64_t backoff_ms = (int64_t)self->backoff_ms << doublings;
+    if (backoff_ms > BACKOFF_MAX_MS) backoff_ms = BACKOFF_MAX_MS;
+    self->n_in_a_row++;
+    self->n_in_window++;
+    self->n_restarts++;
+    d->n.n_restarts++;
+    self->start_at_ns = now_ns + backoff_ms * 1000000;
+    set_state(d, self, SK_ACTOR_RESTARTING);
+}
+
+void sk__actor_on_peer_death(sk__driver *d, sk__actor *self, const char *how, bool may_restart) {
+    sk__job *create = self->create;
+    if (create->state == SK__SENT) { /* the start did not come to an end */
+        sk__job_unpin(d, create);
+        d->n.n_running--;
+        d->n_open--;
+        create->state = SK__ENDED;
+        create->peer = NULL;
+        self->is_starting = false;
+        sk__watch_row(d, self->function)->n_failed++;
+        d->n.n_failed++;
+        sk__job_release(d, create);
+    }
+    if (self->state == SK_ACTOR_DEAD) return;
+    int64_t now_ns = sk_clock_now_ns();
+    bool    asked = self->stop_sent || d->destroying;
+    if (!asked && may_restart && may_restart_now(self, now_ns)) {
+        restart_later(d, self, now_ns);
+        return;
+    }
+    char text[sizeof self->end];
+    bool used_up = !asked && may_restart && self->max_restarts > 0;
+    if (used_up)
+        snprintf(text, sizeof text, "%.200s; it was restarted %d times within %g s, which is its limit", how,
+                 self->n_in_window, self->window_s);
+    else snprintf(text, sizeof text, "%s", asked ? "was stopped" : how);
+    sk__actor_end(d, self, SK_EDEAD, text);
+}
+
+void sk__actors_check_timers(sk__driver *d, int64_t now_ns) {
+    if (d->n_timed_actors == 0) return;
+    uint32_t   at = 0;
+    sk__actor *actor;
+    while (d->n_timed_actors > 0 && (actor = sk__slab_next(&d->actors, &at)))
+        if (actor->state == SK_ACTOR_RESTARTING && actor->start_at_ns <= now_ns && !actor->is_starting) order_start(d, actor);
+}
+
+/* ---- the end --------------------------------------------------------------------------------------------------------- */
+/* The oldest dead are forgotten. */
+static void remember_dead(sk__driver *d, sk__actor *self) {
+    self->pending_next = NULL;
+    *(d->dead_actors_last ? &d->dead_actors_last->pending_next : &d->dead_actors) = self;
+    d->dead_actors_last = self;
+    d->n_dead_actors++;
+    sk__actor *oldest = d->dead_actors;
+    if (d->n_dead_actors <= DEAD_KEPT || oldest->n_running > 0 || oldest->peer || oldest->self || oldest->n_open > 0 ||
+        oldest->is_starting)
+        return;
+    d->dead_actors = oldest->pending_next;
+    d->n_dead_actors--;
+    if (oldest->board_row >= 0) d->board->actors[oldest->board_row] = (sk_board_actor){0};
+    sk__buffer_deinit(&oldest->saved);
+    sk__job_release(d, oldest->create);
+    sk__slab_give(&d->actors, oldest);
+}
+
+static void fail_calls(sk__driver *d, sk__actor *self) {
+    sk__list *lists[] = {self->peer ? &self->peer->sent : NULL, &self->queue};
+    for (int i = 0; i < SK_COUNT(lists); i++) {
+        for (sk__job *job = lists[i] ? lists[i]->first : NULL, *next; job; job = next) {
+            next = job->next;
+            if (job->kind != SK__METHOD) continue;
+            sk__peer_forget_job(d, job);
+            bool named = strncmp(self->end, self->name, strlen(self->name)) == 0;
+            sk__job_fail(d, job, sk__failure_create(self->end_status, "%s%s%s", named ? "" : self->name, named ? "" : " ",
+                                                    self->end));
+            next = lists[i]->first; /* its end may have changed the list */
+            while (next && next->kind != SK__METHOD) next = next->next;
+        }
+    }
+}
+
+/* Its start still waited for arguments or resources. */
+static void drop_create(sk__driver *d, sk__actor *self) {
+    sk__job *create = self->create;
+    if (!self->is_starting || (create->state != SK__WAITING && create->state != SK__QUEUED)) return;
+    self->is_starting = false;
+    create->state = SK__ENDED;
+    d->n_open--;
+    d->n.n_canceled++;
+    sk__watch_row(d, self->function)->n_canceled++;
+    sk__job_release(d, create);
+}
+
+void sk__actor_end(sk__driver *d, sk__actor *self, sk_status status, const char *how) {
+    if (self->state == SK_ACTOR_DEAD) return;
+    bool was_pending = self->state == SK_ACTOR_PENDING && d->pending_actors;
+    self->end_status = status;
+    snprintf(self->end, sizeof self->end, "%s", how);
+    set_state(d, self, SK_ACTOR_DEAD);
+    if (was_pending) { /* out of the line for resources */
+        sk__actor **link = &d->pending_actors;
+        d->pending_actors_last = NULL;
+        while (*link) {
+            if (*link == self) *link = self->pending_next;
+            else {
+                d->pending_actors_last = *link;
+                link = &(*link)->pending_next;
+            }
+        }
+    }
+    forget_name(d, self);
+    d->n.n_actors--;
+    drop_create(d, self);
+    fail_calls(d, self);
+    if (self->has_lease) sk_resources_give_back(d->resources, &self->lease);
+    self->has_lease = false;
+    d->resources_changed = d->has_mail_work = true;
+    destroy_self(d, self);
+    remember_dead(d, self);
+}
+
+void sk__actor_stop(sk__driver *d, sk__actor *self) {
+    if (self->stopping || self->state == SK_ACTOR_DEAD) return;
+    self->stopping = true;
+    bool idle = self->queue.n == 0 && self->n_open == 0;
+    if (idle && (self->state == SK_ACTOR_RESTARTING || (self->state == SK_ACTOR_PENDING && self->create->state != SK__SENT))) {
+        sk__actor_end(d, self, SK_EDEAD, "was stopped before it was made");
+        return;
+    }
+    if (self->state == SK_ACTOR_ALIVE) set_state(d, self, SK_ACTOR_STOPPING);
+    finish_stop(d, self);
+}
+
+void sk__actor_kill(sk__driver *d, sk__actor *self, sk_kill_how how) {
+    if (self->state == SK_ACTOR_DEAD) return;
+    sk__peer *peer = self->peer;
+    if (peer) {
+        peer->may_restart = how == SK_KILL_MAY_RESTART;
+        sk__peer_kill(d, peer, "was killed by its program");
+        if (how == SK_KILL_MAY_RESTART) return; /* its death decides */
+    }
+    sk__actor_end(d, self, SK_EDEAD, "was killed by its program");
+}
+
+sk_status sk__actor_tell_end(const sk__actor *self, sk_error *reterr) {
+    bool named = strncmp(self->end, self->name, strlen(self->name)) == 0;
+    return SK_FAIL(reterr, self->end_status, "%s%s%s", named ? "" : self->name, named ? "" : " ", self->end);
+}
+
+void sk__actors_deinit(sk__driver *d) {
+    uint32_t   at = 0;
+    sk__actor *actor;
+    while ((actor = sk__slab_next(&d->actors, &at))) {
+        sk__buffer_deinit(&actor->saved);
+        sk__job_release(d, actor->create);
+    }
+    sk__slab_deinit(&d->actors);
 }

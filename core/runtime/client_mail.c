@@ -277,15 +277,30 @@ static void tell_somebody(sk__client *self) {
         sk_board_post(self->board, self->line_number, SK_MAIL_URGENT);
 }
 
-/* Read the line for everybody: sleep until it has mail. Without the lock meanwhile. */
-static void lead(sk__client *self, int64_t until_ns) {
+/* What the driver says without a message. */
+typedef struct notice {
+    uint32_t n_cancels, stopping;
+} notice;
+static notice read_notice(const sk__client *self) {
+    return (notice){atomic_load_explicit(&self->line->n_cancels, memory_order_acquire),
+                    atomic_load_explicit(&self->line->stopping, memory_order_acquire)};
+}
+
+/* Is there anything since `seen`? */
+static bool has_news(sk__client *self, notice seen) {
+    notice now = read_notice(self);
+    return sk_ring_has_mail(&self->down) || now.n_cancels != seen.n_cancels || now.stopping != seen.stopping;
+}
+
+/* Read the line for everybody: sleep until it has mail, or a notice. Without the lock meanwhile. */
+static void lead(sk__client *self, int64_t until_ns, notice seen) {
     self->reading = true;
     pthread_mutex_unlock(&self->lock);
     if (!sk_ring_has_mail(&self->down) && !spin(self, until_ns)) {
         tell_somebody(self);
         uint32_t ticket = sk_bell_prepare(&self->line->bell);
         int64_t  left_ns = until_ns - sk_clock_now_ns();
-        if (left_ns <= 0 || sk_ring_has_mail(&self->down))
+        if (left_ns <= 0 || has_news(self, seen))
             sk_bell_cancel(&self->line->bell);
         else
             sk_bell_wait(&self->line->bell, ticket, left_ns);
@@ -346,13 +361,14 @@ static sk_status wait_until(sk__client *self, bool (*is_done)(sk__client *self, 
         if (!self->reading && !is_done(self, arg)) read_mail(self, how_much);
         if (is_done(self, arg)) break;
         int64_t now_ns = sk_clock_now_ns();
+        notice  seen = read_notice(self);
         status = find_end(self, now_ns, deadline_ns, patience);
         if (status != SK_OK) break;
         sk__client_flush(self);
         int64_t until_ns = block_job(self, now_ns);
         if (until_ns > deadline_ns) until_ns = deadline_ns;
         if (self->reading) follow(self, until_ns);
-        else lead(self, until_ns);
+        else lead(self, until_ns, seen);
     }
     /* whoever follows has to read now */
     if (!self->reading && self->n_followers > 0) pthread_cond_broadcast(&self->changed);

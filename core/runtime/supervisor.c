@@ -26,6 +26,7 @@ typedef struct order {
     uint64_t worker_id;
     const char *path;
     char *const *argv;
+    const char *log_path;
     int pid;          /* out */
     sk_status status; /* out */
     sk_error err;     /* out */
@@ -34,7 +35,8 @@ typedef struct order {
 struct sk_supervisor {
     pthread_t thread;
     int wake_fd;  /* eventfd: there is an order, or `stopping`      */
-    int death_fd; /* eventfd: its count is that of waiting deaths   */
+    void (*on_death)(void *arg);
+    void *arg;
     atomic_int n_deaths;
     pthread_mutex_t lock; /* guards all below                                   */
     pthread_cond_t done;  /* the order was carried out                          */
@@ -75,7 +77,7 @@ static void reap(sk_supervisor *self, int i) {
     *death = (sk_death){.worker_id = ended.worker_id, .pid = ended.pid, .exit_status = -1};
     describe_end(&info, rc == 0 && info.si_pid != 0, death);
     atomic_store(&self->n_deaths, at + 1);
-    eventfd_write(self->death_fd, 1);
+    self->on_death(self->arg);
 }
 
 /* Room for one child more, and for its death. */
@@ -96,7 +98,7 @@ static sk_status reserve(sk_supervisor *self, sk_error *reterr) {
 }
 
 /* posix_spawn sets its errors as return values; this collects the first one. */
-static int spawn_process(const char *path, char *const *argv, pid_t *ret_pid) {
+static int spawn_process(const order *todo, pid_t *ret_pid) {
     posix_spawnattr_t attr;
     posix_spawn_file_actions_t files;
     sigset_t all, masked;
@@ -116,9 +118,11 @@ static int spawn_process(const char *path, char *const *argv, pid_t *ret_pid) {
     if (!rc) rc = posix_spawnattr_setsigmask(&attr, &masked);
     if (!rc) rc = posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     /* The driver's standard output is for results alone. */
-    if (!rc && fcntl(STDERR_FILENO, F_GETFD) >= 0)
+    if (!rc && todo->log_path)
+        rc = posix_spawn_file_actions_addopen(&files, STDERR_FILENO, todo->log_path, O_WRONLY | O_CREAT | O_APPEND, 0644);
+    if (!rc && (todo->log_path || fcntl(STDERR_FILENO, F_GETFD) >= 0))
         rc = posix_spawn_file_actions_adddup2(&files, STDERR_FILENO, STDOUT_FILENO);
-    if (!rc) rc = posix_spawn(ret_pid, path, &files, &attr, argv, environ);
+    if (!rc) rc = posix_spawn(ret_pid, todo->path, &files, &attr, todo->argv, environ);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&attr);
     return rc;
@@ -128,7 +132,7 @@ static int spawn_process(const char *path, char *const *argv, pid_t *ret_pid) {
 static sk_status carry_out(sk_supervisor *self, order *todo) {
     sk_error *reterr = &todo->err;
     SK_TRY(reserve(self, reterr));
-    int rc = spawn_process(todo->path, todo->argv, &todo->pid);
+    int rc = spawn_process(todo, &todo->pid);
     if (rc)
         return SK_FAIL(reterr, SK_EIO, "cannot start the worker program %s: %s", todo->path, strerror(rc));
     int pidfd = pidfd_open(todo->pid, 0);
@@ -184,15 +188,13 @@ static void *supervise(void *arg) {
 /* ---- the runtime's side ----------------------------------------------------------------------------- */
 static sk_status open_events(sk_supervisor *self, sk_error *reterr) {
     self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    self->death_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
-    if (self->wake_fd < 0 || self->death_fd < 0)
+    if (self->wake_fd < 0)
         return SK_FAIL(reterr, SK_EIO, "cannot open an eventfd for the supervisor: %s", strerror(errno));
     return reserve(self, reterr);
 }
 
 static void free_all(sk_supervisor *self) {
     if (self->wake_fd >= 0) close(self->wake_fd);
-    if (self->death_fd >= 0) close(self->death_fd);
     pthread_cond_destroy(&self->done);
     pthread_mutex_destroy(&self->lock);
     free(self->children);
@@ -201,11 +203,13 @@ static void free_all(sk_supervisor *self) {
     free(self);
 }
 
-sk_status sk_supervisor_create(sk_supervisor **ret_supervisor, sk_error *reterr) {
-    SK_ASSERT(ret_supervisor);
+sk_status sk_supervisor_create(void (*on_death)(void *arg), void *arg, sk_supervisor **ret_supervisor, sk_error *reterr) {
+    SK_ASSERT(on_death && ret_supervisor);
     sk_supervisor *self = calloc(1, sizeof *self);
     if (!self) return SK_FAIL(reterr, SK_ENOMEM, "no memory for the supervisor");
-    self->wake_fd = self->death_fd = -1;
+    self->on_death = on_death;
+    self->arg = arg;
+    self->wake_fd = -1;
     pthread_mutex_init(&self->lock, NULL);
     pthread_cond_init(&self->done, NULL);
 
@@ -240,9 +244,9 @@ void sk_supervisor_destroy(sk_supervisor **self_p) {
 }
 
 sk_status sk_supervisor_spawn(sk_supervisor *self, uint64_t worker_id, const char *path, char *const *argv,
-                              int *ret_pid, sk_error *reterr) {
+                              const char *log_path, int *ret_pid, sk_error *reterr) {
     SK_ASSERT(self && path && argv && ret_pid);
-    order todo = {.worker_id = worker_id, .path = path, .argv = argv};
+    order todo = {.worker_id = worker_id, .path = path, .argv = argv, .log_path = log_path};
     pthread_mutex_lock(&self->lock);
     self->todo = &todo;
     eventfd_write(self->wake_fd, 1);
@@ -265,8 +269,6 @@ void sk_supervisor_signal(sk_supervisor *self, uint64_t worker_id, int signal_nu
     pthread_mutex_unlock(&self->lock);
 }
 
-int sk_supervisor_fd(const sk_supervisor *self) { return self->death_fd; }
-
 bool sk_supervisor_has_death(const sk_supervisor *self) { return atomic_load(&self->n_deaths) > 0; }
 
 bool sk_supervisor_pop_death(sk_supervisor *self, sk_death *ret_death) {
@@ -274,8 +276,6 @@ bool sk_supervisor_pop_death(sk_supervisor *self, sk_death *ret_death) {
     pthread_mutex_lock(&self->lock);
     int n = atomic_load(&self->n_deaths);
     if (n > 0) {
-        eventfd_t ignored;
-        eventfd_read(self->death_fd, &ignored);
         *ret_death = self->deaths[0];
         memmove(self->deaths, self->deaths + 1, (size_t)(n - 1) * sizeof *self->deaths);
         atomic_store(&self->n_deaths, n - 1);

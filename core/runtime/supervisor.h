@@ -3,7 +3,7 @@
  * It is a thread of its own because the kernel's parent-death signal follows the *thread* that spawned: this
  * one lives until the last child is reaped, so the children end with the program and never before.
  *
- * Threads: all calls from one thread (the runtime's), the supervisor's own thread is inside. */
+ * Threads: spawn by one thread at a time, the rest by any; the supervisor's own thread is inside. */
 #ifndef SK_RUNTIME_SUPERVISOR_H
 #define SK_RUNTIME_SUPERVISOR_H
 #include "core/base/status.h"
@@ -19,20 +19,20 @@ typedef struct sk_death {
     char     how[80];     /* "was killed by signal 9 (SIGKILL)" */
 } sk_death;
 
-/* Start the thread. Caller destroys. */
-SK_NODISCARD sk_status sk_supervisor_create(sk_supervisor **ret_supervisor, sk_error *reterr);
+/* Start the thread. It calls on_death(arg) after each death that can be popped. Caller destroys. */
+SK_NODISCARD sk_status sk_supervisor_create(void (*on_death)(void *arg), void *arg, sk_supervisor **ret_supervisor,
+                                            sk_error *reterr);
 /* Kill and reap what is left, join the thread. NULL is fine. */
 void sk_supervisor_destroy(sk_supervisor **self_p);
 
 /* Run `path` with `argv` (NULL-terminated; both borrowed for the call): standard input empty, standard output
- * sent to standard error, all signals at their defaults, SIGINT blocked until the worker ignores it. */
-SK_NODISCARD sk_status sk_supervisor_spawn(sk_supervisor *self, uint64_t worker_id, const char *path,
-                                           char *const *argv, int *ret_pid, sk_error *reterr);
+ * and error appended to log_path (NULL: both go to this program's standard error), all signals at their defaults, SIGINT
+ * blocked until the worker ignores it. */
+SK_NODISCARD sk_status sk_supervisor_spawn(sk_supervisor *self, uint64_t worker_id, const char *path, char *const *argv,
+                                           const char *log_path, int *ret_pid, sk_error *reterr);
 /* Send a signal; nothing happens when the worker has ended. */
 void sk_supervisor_signal(sk_supervisor *self, uint64_t worker_id, int signal_number);
 
-/* Readable (poll) while deaths wait to be popped. */
-int  sk_supervisor_fd(const sk_supervisor *self);
 /* Cheap: is there one? */
 bool sk_supervisor_has_death(const sk_supervisor *self);
 /* Take the oldest one; false: there is none. */

@@ -66,7 +66,8 @@ void sk__work_begin(sk__work *self, const sk_message *message) {
 
 sk_status sk__work_check(sk__work *self, sk_error *reterr) {
     SK_TRY(sk__call_begin(&self->call, &self->client->rt, 0, 0, reterr)); /* nothing is left of the last one */
-    if (sk__work_is_cancelled(self)) return SK_FAIL(reterr, SK_ECANCELED, "cancelled before it began");
+    if (sk__work_is_cancelled(self)) /* not an error of this place */
+        return sk_error_set(reterr, SK_ECANCELED, NULL, 0, "cancelled before it began");
     return SK_OK;
 }
 

@@ -1,0 +1,267 @@
+#include "core/base/clock.h"
+#include "core/runtime/driver.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* A worker is sent tasks ahead while what it has will keep it busy no longer than this: enough that it never waits for
+ * short ones, little enough that a task hardly waits behind another while a worker elsewhere is free. */
+#define WINDOW_NS 1000000
+/* Short tasks are dealt out in portions of about this, so that all workers get some. */
+#define PORTION_NS 50000
+#define SENT_MAX   4096
+/* Beyond what the machine's cores need, a worker without work ends after this. */
+#define IDLE_NS INT64_C(10000000000)
+#define BAD_STARTS_MAX 3
+
+/* ---- classes --------------------------------------------------------------------------------------------------------- */
+sk_status sk__class_find(sk__driver *d, const sk_demand *demand, sk_group group, int bundle, sk_placement placement,
+                         sk__class **ret_class, sk_error *reterr) {
+    sk__class *cls = d->classes;
+    while (cls && (cls->placement != placement || cls->group.id != group.id || cls->bundle != bundle ||
+                   memcmp(&cls->demand, demand, sizeof *demand) != 0))
+        cls = cls->next;
+    if (!cls) {
+        cls = calloc(1, sizeof *cls);
+        if (!cls) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a queue");
+        *cls = (sk__class){.next = d->classes, .demand = *demand, .group = group, .bundle = bundle, .placement = placement};
+        d->classes = cls;
+    }
+    *ret_class = cls;
+    return SK_OK;
+}
+
+/* The queue of that caller, in the ring of those whose turn comes. NULL: no memory. */
+static sk__queue *queue_of(sk__class *cls, uint32_t caller) {
+    sk__queue *queue = cls->turn;
+    if (queue) {
+        do {
+            if (queue->caller == caller) return queue;
+            queue = queue->next;
+        } while (queue != cls->turn);
+    }
+    queue = cls->idle;
+    if (queue) cls->idle = queue->next;
+    else queue = calloc(1, sizeof *queue);
+    if (!queue) return NULL;
+    *queue = (sk__queue){.caller = caller};
+    if (cls->turn) {
+        queue->next = cls->turn->next;
+        cls->turn->next = queue;
+    } else {
+        queue->next = queue;
+        cls->turn = queue;
+    }
+    return queue;
+}
+
+void sk__class_push(sk__driver *d, sk__job *job, bool in_front) {
+    sk__class *cls = job->cls;
+    sk__queue *queue = queue_of(cls, job->caller);
+    if (!queue) {
+        sk__job_fail(d, job, sk__failure_create(SK_ENOMEM, "%s: no memory to queue it", sk__job_name(job)));
+        return;
+    }
+    job->state = SK__QUEUED;
+    if (in_front) sk__list_push_front(&queue->jobs, job);
+    else sk__list_push(&queue->jobs, job);
+    cls->n_jobs++;
+    d->has_mail_work = true;
+}
+
+/* A job may also have been taken out of its queue by its end: the count follows the lists. */
+static int64_t count_jobs(sk__class *cls) {
+    int64_t    n = 0;
+    sk__queue *queue = cls->turn;
+    if (!queue) return 0;
+    do {
+        n += queue->jobs.n;
+        queue = queue->next;
+    } while (queue != cls->turn);
+    return n;
+}
+
+/* The job whose turn it is, or NULL. It stays where it is. */
+static sk__job *first_job(sk__class *cls) {
+    while (cls->turn) {
+        sk__queue *before = cls->turn, *queue = before->next;
+        if (queue->jobs.first) return queue->jobs.first;
+        /* It is empty: out of the ring. */
+        if (queue == before) cls->turn = NULL;
+        else before->next = queue->next;
+        queue->next = cls->idle;
+        cls->idle = queue;
+    }
+    return NULL;
+}
+
+/* Take that job out and give the turn to the next caller. */
+static void take_job(sk__class *cls, sk__job *job) {
+    sk__list_remove(job);
+    cls->turn = cls->turn->next;
+}
+
+/* ---- workers --------------------------------------------------------------------------------------------------------- */
+int64_t sk__job_expected_ns(sk__driver *d, const sk__job *job) {
+    const sk_board_function *row = sk__watch_row(d, job->function);
+    return row->n_done ? row->mean_ns : WINDOW_NS;
+}
+
+static bool has_time(const sk__peer *peer, const sk__job *job, int64_t expected_ns) {
+    if (peer->sent.n == 0) return true;
+    return job->timeout_ms == 0 && peer->load_ns + expected_ns <= WINDOW_NS && peer->sent.n < SENT_MAX;
+}
+
+static bool lease(sk__driver *d, sk__peer *peer, sk__class *cls) {
+    if (!sk_resources_take(d->resources, &cls->demand, cls->group, cls->bundle, &peer->lease)) return false;
+    peer->has_lease = true;
+    peer->cls = cls;
+    return true;
+}
+
+/* Of those that run this class the one with the least to do, and any one that is free. */
+static void look_around(sk__driver *d, sk__class *cls, sk__peer **ret_busy, sk__peer **ret_free) {
+    *ret_busy = *ret_free = NULL;
+    for (sk__peer *peer = d->task_peers; peer; peer = peer->task_next) {
+        if (peer->blocked || peer->asked_to_stop || peer->killed_by_us) continue;
+        if (peer->cls == cls && (!*ret_busy || peer->load_ns < (*ret_busy)->load_ns)) *ret_busy = peer;
+        if (!peer->cls && peer->sent.n == 0 && (!*ret_free || peer->hello > (*ret_free)->hello)) *ret_free = peer;
+    }
+}
+
+/* A worker process for the next job of the class; NULL: none now. */
+static sk__peer *find_worker(sk__driver *d, sk__class *cls, const sk__job *job) {
+    sk__peer *busy, *idle;
+    look_around(d, cls, &busy, &idle);
+    if (busy && busy->sent.n == 0) return busy;
+    if (idle && lease(d, idle, cls)) return idle;
+    if (!idle && d->n_task_peers < 4 * d->n_cpus + 8 + d->n_blocked_peers) { /* tasks may ask for no cpu at all */
+        sk_lease share;
+        if (sk_resources_take(d->resources, &cls->demand, cls->group, cls->bundle, &share)) {
+            sk_error  err = {0};
+            sk__peer *peer = NULL;
+            if (sk__peer_create(d, NULL, &peer, &err) == SK_OK) {
+                peer->lease = share;
+                peer->has_lease = true;
+                peer->cls = cls;
+                return peer;
+            }
+            sk_resources_give_back(d->resources, &share);
+            if (!d->task_peers) sk__schedule_fail_starts(d, err.msg);
+            return NULL;
+        }
+    }
+    return busy && has_time(busy, job, sk__job_expected_ns(d, job)) ? busy : NULL;
+}
+
+/* Send this worker a portion of the class's jobs. False: nothing could be sent. */
+static bool feed(sk__driver *d, sk__class *cls, sk__peer *peer) {
+    bool    fed = false;
+    int64_t given_ns = 0;
+    while (given_ns < PORTION_NS) {
+        sk__job *job = first_job(cls);
+        if (!job) break;
+        int64_t expected_ns = sk__job_expected_ns(d, job);
+        if (!has_time(peer, job, expected_ns) || !sk__peer_has_room(peer, job)) break;
+        sk__pinned pinned = sk__job_pin(d, job);
+        if (pinned == SK__PIN_LATER) break;
+        if (pinned == SK__PIN_GONE) continue;
+        take_job(cls, job);
+        job->expected_ns = expected_ns;
+        if (!sk__peer_send_job(d, peer, job)) { /* its blob found no room */
+            sk__job_unpin(d, job);
+            sk__class_push(d, job, true);
+            break;
+        }
+        given_ns += expected_ns + 100;
+        fed = true;
+    }
+    if (peer->sent.n == 0) sk__peer_give_back(d, peer);
+    return fed;
+}
+
+static void schedule_processes(sk__driver *d, sk__class *cls) {
+    for (sk__job *job; (job = first_job(cls));) {
+        sk__peer *peer = find_worker(d, cls, job);
+        if (!peer || !feed(d, cls, peer)) break;
+    }
+}
+
+/* ---- threads --------------------------------------------------------------------------------------------------------- */
+static void schedule_threads(sk__driver *d, sk__class *cls) {
+    for (sk__job *job; (job = first_job(cls));) {
+        sk_lease share;
+        if (!sk_resources_take(d->resources, &cls->demand, cls->group, cls->bundle, &share)) break;
+        if (!job->lease) job->lease = malloc(sizeof *job->lease);
+        sk__pinned pinned = job->lease ? sk__job_pin(d, job) : SK__PIN_LATER;
+        if (pinned != SK__PINNED) {
+            sk_resources_give_back(d->resources, &share);
+            if (pinned == SK__PIN_LATER) break;
+            continue;
+        }
+        take_job(cls, job);
+        *job->lease = share;
+        sk__pool_push(d, job);
+    }
+}
+
+void sk__schedule(sk__driver *d) {
+    /* What is given back serves groups first, then actors, then tasks. */
+    while (d->resources_changed) {
+        d->resources_changed = false;
+        if (sk_resources_groups_retry(d->resources)) sk__driver_notify(d);
+        sk__actors_start_pending(d);
+    }
+    d->n.n_queued = 0;
+    for (sk__class *cls = d->classes; cls; cls = cls->next) {
+        if (cls->placement == SK_PLACE_PROCESS) schedule_processes(d, cls);
+        else schedule_threads(d, cls);
+        cls->n_jobs = count_jobs(cls);
+        d->n.n_queued += (uint64_t)cls->n_jobs;
+    }
+}
+
+/* ---- the end of hopes ------------------------------------------------------------------------------------------------ */
+static void fail_class(sk__driver *d, sk__class *cls, sk_status status, const char *text) {
+    for (sk__job *job; (job = first_job(cls));) {
+        take_job(cls, job);
+        sk__job_fail(d, job, sk__failure_create(status, "%s: %s", sk__job_name(job), text));
+    }
+}
+
+void sk__schedule_group_gone(sk__driver *d, sk_group group) {
+    for (sk__class *cls = d->classes; cls; cls = cls->next)
+        if (cls->group.id == group.id) fail_class(d, cls, SK_ECANCELED, "its placement group was destroyed");
+}
+
+void sk__schedule_fail_starts(sk__driver *d, const char *text) {
+    for (sk__class *cls = d->classes; cls; cls = cls->next)
+        if (cls->placement == SK_PLACE_PROCESS) fail_class(d, cls, SK_EDEAD, text);
+}
+
+void sk__schedule_trim(sk__driver *d, int64_t now_ns) {
+    int n_free = 0;
+    for (sk__peer *peer = d->task_peers, *next; peer; peer = next) {
+        next = peer->task_next;
+        if (peer->cls || peer->sent.n || peer->asked_to_stop || !peer->hello) continue;
+        n_free++;
+        if (n_free > 2 && now_ns - peer->idle_ns > IDLE_NS) sk__peer_stop(d, peer);
+    }
+}
+
+void sk__schedule_deinit(sk__driver *d) {
+    while (d->classes) {
+        sk__class *cls = d->classes;
+        d->classes = cls->next;
+        sk__queue *queue = cls->turn ? cls->turn->next : NULL;
+        if (queue) cls->turn->next = NULL; /* open the ring */
+        for (sk__queue *next; queue; queue = next) {
+            next = queue->next;
+            free(queue);
+        }
+        for (queue = cls->idle; queue; queue = cls->idle) {
+            cls->idle = queue->next;
+            free(queue);
+        }
+        free(cls);
+    }
+}
