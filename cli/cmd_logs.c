@@ -178,12 +178,12 @@ static bool follow(int fd, int pid, off_t at) {
     sk_process  first, now;
     struct stat st;
     bool        lives = sk_process_look(pid, &first), ok = true;
-    while (lives && ok) {
-        usleep(POLL_US);
-        lives = sk_process_look(pid, &now) && now.birth == first.birth;
+    do { /* once more after its end: it may have written until then */
+        if (lives) usleep(POLL_US);
+        lives = lives && sk_process_look(pid, &now) && now.birth == first.birth;
         if (fstat(fd, &st) == 0 && st.st_size < at) at = 0;
         ok = copy_rest(fd, &at);
-    }
+    } while (lives && ok);
     return ok;
 }
 

@@ -154,35 +154,49 @@ static int show(screen *self, const sk_program *program, const sk_board_sample *
 
 /* ---- again and again ---- */
 
-/* Wait for the next picture. False: a key or a signal ended it. */
-static bool wait_until(const screen *self, int64_t then_ns) {
+typedef enum why { IT_IS_TIME, IT_WAS_RESIZED, IT_IS_OVER } why;
+
+/* Wait for the moment of the next picture, another size of the terminal, or a key or signal that ends it. */
+static why wait_until(const screen *self, int64_t then_ns) {
     struct pollfd keys = {.fd = self->has_keys ? STDIN_FILENO : -1, .events = POLLIN};
-    while (!ended_by) {
+    while (!ended_by && !resized) {
         int64_t left_ns = then_ns - sk_clock_now_ns();
-        if (left_ns <= 0 || resized) break;
+        if (left_ns <= 0) return IT_IS_TIME;
         int n = poll(&keys, 1, (int)(left_ns / 1000000) + 1);
-        if (n < 0 && errno != EINTR) return false;
+        if (n < 0 && errno != EINTR) return IT_IS_OVER;
         char key = 0;
-        if (n > 0 && (keys.revents & POLLIN) && read(STDIN_FILENO, &key, 1) != 1) return false;
-        if (n > 0 && !(keys.revents & POLLIN)) return false; /* the terminal is gone */
-        if (key == 'q' || key == 'Q') return false;
+        if (n > 0 && (keys.revents & POLLIN) && read(STDIN_FILENO, &key, 1) != 1) return IT_IS_OVER;
+        if (n > 0 && !(keys.revents & POLLIN)) return IT_IS_OVER; /* the terminal is gone */
+        if (key == 'q' || key == 'Q') return IT_IS_OVER;
     }
-    resized = 0;
-    return !ended_by;
+    return ended_by ? IT_IS_OVER : IT_WAS_RESIZED;
+}
+
+/* Show a picture and wait; again for each size the terminal gets meanwhile, with the same rates. True: the next one is
+ * due. */
+static bool show_until(screen *self, const sk_program *program, const sk_board_sample *before, int64_t then_ns,
+                       int *ret_code) {
+    why what;
+    do {
+        resized = 0;
+        *ret_code = show(self, program, before);
+        if (*ret_code != SK_EXIT_DONE || sk_program_has_ended(program)) return false;
+        what = wait_until(self, then_ns);
+    } while (what == IT_WAS_RESIZED);
+    return what == IT_IS_TIME;
 }
 
 static int run(screen *self, const sk_program *program, int64_t interval_s, int64_t count) {
     sk_board_sample before = sk_board_sample_take(&program->view);
     int             code = SK_EXIT_DONE;
     usleep(SAMPLE_US);
-    for (int64_t i = 0; code == SK_EXIT_DONE; i++) {
+    for (int64_t i = 1; i != count; i++) { /* count 0: for ever */
         sk_board_sample now = sk_board_sample_take(&program->view);
-        code = show(self, program, &before);
+        if (!show_until(self, program, &before, now.at_ns + interval_s * 1000000000, &code))
+            return code == SK_EXIT_DONE && ended_by ? SK_EXIT_INTERRUPTED : code;
         before = now;
-        if ((count > 0 && i + 1 == count) || sk_program_has_ended(program)) break;
-        if (code == SK_EXIT_DONE && !wait_until(self, now.at_ns + interval_s * 1000000000)) break;
     }
-    return code == SK_EXIT_DONE && ended_by ? SK_EXIT_INTERRUPTED : code;
+    return show(self, program, &before); /* the last one, without a wait */
 }
 
 int sk_cmd_top(int argc, char **argv) {

@@ -1,5 +1,6 @@
 /* skiff logs and top: what an actor printed, and a program on the screen. */
 #include "board_program.h"
+#include <sys/ioctl.h>
 #include <termios.h>
 
 /* ---- logs ---- */
@@ -65,6 +66,10 @@ Test(logs, of_an_ended_program_are_found_by_folder, .init = enter_folder, .fini 
     expect_code(run("logs run-ner --dir logs"), 0);
     cr_assert_str_eq(out, "second life\n");
     holds(err, "run-ner-12.log: this is the newest");
+    times[1].tv_sec = 500;
+    cr_assert_eq(utimensat(AT_FDCWD, "logs/run-ner-12.log", times, 0), 0);
+    expect_code(run("logs run-ner --dir logs"), 0);
+    cr_assert_str_eq(out, "first life\n");
     expect_code(run("logs 900 --dir logs"), 0);
     cr_assert_str_eq(out, "first life\n");
     expect_code(run("logs run --dir logs"), 2);
@@ -120,6 +125,17 @@ Test(top, prints_tables_where_there_is_no_terminal, .init = begin, .fini = end) 
     cr_assert_null(strchr(out, '\033'));
 }
 
+Test(top, shows_what_there_is_room_for, .init = begin, .fini = end) {
+    for (int i = 0; i < 60; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "worker-%d", i);
+        add_worker(i, SK_WORKER_IDLE, getpid(), name, "");
+    }
+    shows("top --count 1", "worker-49 ");
+    holds(out, "\n... 10 more\n");
+    cr_assert_null(strstr(out, "worker-50 "));
+}
+
 Test(top, ends_with_the_program, .init = begin, .fini = end) {
     char  line[64];
     pid_t program = start_program("short-lived");
@@ -160,16 +176,20 @@ static void terminal_start(terminal *self) {
     posix_spawn_file_actions_destroy(&files);
 }
 
+/* Read what is there by now. */
+static void terminal_read(terminal *self) {
+    ssize_t got = read(self->master, self->text + self->size, sizeof self->text - 1 - self->size);
+    if (got > 0) self->size += (size_t)got;
+    self->text[self->size] = '\0';
+    if (got <= 0) usleep(2000);
+}
+
 /* Read what is shown until it has `wanted`. */
 static void terminal_await(terminal *self, const char *wanted) {
     double end_s = sk_clock_now_s() + PATIENCE_S;
-    for (;;) {
-        ssize_t got = read(self->master, self->text + self->size, sizeof self->text - 1 - self->size);
-        if (got > 0) self->size += (size_t)got;
-        self->text[self->size] = '\0';
-        if (strstr(self->text, wanted)) return;
+    while (!strstr(self->text, wanted)) {
         cr_assert(sk_clock_now_s() < end_s, "\"%s\" does not come: %s", wanted, self->text);
-        usleep(2000);
+        terminal_read(self);
     }
 }
 
@@ -200,4 +220,35 @@ Test(top, is_live_on_a_terminal_and_puts_it_back, .init = begin, .fini = end) {
     terminal_start(&again);
     terminal_await(&again, "worker-0");
     cr_assert_eq(terminal_end(&again, '\003'), 130);
+}
+
+/* Does the last whole picture (from one "home" to the next) fit so many rows and columns? False: there is none yet. */
+static bool fits(const terminal *self, int rows, size_t columns) {
+    const char *begin = NULL, *end = NULL;
+    int         n = 1;
+    for (const char *s = self->text; (s = strstr(s, "\033[H")); s++) {
+        begin = end;
+        end = s;
+    }
+    if (!begin) return false;
+    for (const char *s = begin + 3; s < end; s++) {
+        n += *s == '\n';
+        if (strncmp(s, "\033[K", 3) == 0 && strcspn(s + 3, "\r\033") > columns) return false;
+    }
+    return n <= rows;
+}
+
+Test(top, fits_the_terminal_and_follows_its_size, .init = begin, .fini = end) {
+    static terminal self;
+    struct winsize  size = {.ws_row = 12, .ws_col = 30};
+    for (int i = 0; i < 20; i++) add_worker(i, SK_WORKER_IDLE, getpid(), "a worker with quite a long name", "");
+    terminal_start(&self);
+    terminal_await(&self, "in flight"); /* 80 columns have room for that */
+    cr_assert_eq(ioctl(self.master, TIOCSWINSZ, &size), 0);
+    double end_s = sk_clock_now_s() + PATIENCE_S;
+    while (!fits(&self, 12, 30)) {
+        cr_assert(sk_clock_now_s() < end_s, "it does not fit: %s", self.text);
+        terminal_read(&self);
+    }
+    cr_assert_eq(terminal_end(&self, 'q'), 0);
 }
