@@ -96,7 +96,7 @@ typedef struct board_head {
 } board_head;
 _Static_assert(offsetof(sk_board, started_ns) == offsetof(board_head, started_ns), "the head of every version");
 
-/* Open descriptor `fd` of process `pid` if it is the board of that very process. -1: it is not. Others map it too, and a
+/* Open a descriptor of process `pid` if it is the board of that very process. -1: it is not. Others map it too, and a
  * store may hold anything. */
 static int open_if_board(const char *dir, const char *fd_name, int pid, board_head *ret_head) {
     char path[300], target[64];

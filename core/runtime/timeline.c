@@ -102,7 +102,8 @@ static sk_status put_process(trace *self, int32_t pid, const char *name, sk_erro
     char *quoted = quote(name, SK_BOARD_NAME);
     if (!quoted) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a process's name in a timeline");
     begin(self);
-    fprintf(self->to, "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%d,\"tid\":0,\"args\":{\"name\":%s}}", pid, quoted);
+    fprintf(self->to, "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%d,\"tid\":0,\"args\":{\"name\":%s}}", pid,
+            quoted);
     free(quoted);
     return SK_OK;
 }

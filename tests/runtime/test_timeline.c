@@ -75,7 +75,8 @@ Test(timeline, says_what_ran_when_and_where) {
     strcpy(self.board->functions[3].name, "counter");
     const sk_board_event events[] = {
         {.start_ns = 1234567, .duration_ns = 89, .id = 0xabc, .function = 0, .method = -1, .pid = 70, .thread = 0},
-        {.start_ns = 2000000, .duration_ns = 5000, .id = UINT64_MAX, .function = 3, .method = -2, .pid = 71, .thread = 1},
+        {.start_ns = 2000000, .duration_ns = 5000, .id = UINT64_MAX, .function = 3, .method = -2, .pid = 71,
+         .thread = 1},
         {.start_ns = 3000001, .duration_ns = 0, .id = 1, .function = 3, .method = 4, .pid = 71, .thread = 1,
          .status = SK_EENV},
         {.start_ns = 4000000, .duration_ns = 1, .id = 2, .function = 0, .method = -1, .pid = 50, .thread = -3},
@@ -120,7 +121,7 @@ Test(timeline, names_processes_and_escapes_what_json_needs_escaped) {
     for (int i = -1; i <= SK_BOARD_FUNCTIONS; i++) /* 512 of them, and numbers that are none */
         sk_board_add_event(self.board, &(sk_board_event){.function = i, .method = -1, .pid = 900, .start_ns = -5});
     sk_board_add_event(self.board, &(sk_board_event){.pid = 901, .thread = 2047});
-    sk_board_add_event(self.board, &(sk_board_event){.pid = 902, .thread = 2046}); /* has ended: nobody knows its name */
+    sk_board_add_event(self.board, &(sk_board_event){.pid = 902, .thread = 2046}); /* has ended: nobody knows it */
     sk_board_add_event(self.board, &(sk_board_event){.pid = 903, .thread = SK_BOARD_LINES}); /* damaged */
     write_timeline(&self);
 
@@ -182,9 +183,9 @@ typedef struct adder {
 static void *add_events(void *arg) {
     adder *self = arg;
     for (int32_t i = 0; !atomic_load(&self->stop); i++)
-        sk_board_add_event(self->board, &(sk_board_event){.start_ns = i * (int64_t)1000, .duration_ns = i * (int64_t)1000,
-                                                          .id = (uint64_t)i, .method = -1, .pid = i, .thread = i,
-                                                          .status = -(i % 7)});
+        sk_board_add_event(self->board, &(sk_board_event){.start_ns = i * (int64_t)1000,
+                                                          .duration_ns = i * (int64_t)1000, .id = (uint64_t)i,
+                                                          .method = -1, .pid = i, .thread = i, .status = -(i % 7)});
     return NULL;
 }
 

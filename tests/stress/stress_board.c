@@ -1,8 +1,8 @@
-/* stress_board: workers that post, a leader that takes the mail, and a reader of the timeline, for ThreadSanitizer (which
- * Criterion cannot start under). Exit status 0: no mail and no wake-up was lost, events were whole. About 2 s.
+/* stress_board: workers that post, a leader that takes the mail, and a reader of the timeline, for ThreadSanitizer
+ * (which Criterion cannot start under). Exit status 0: no mail and no wake-up was lost. About 2 s.
  *
- * Each worker posts one message and waits for the answer, so nothing but its own mark and ring wakes the leader, as in a
- * program with one call under way. A leader that leaves now and then (has_leader) leaves the mail to the pump. */
+ * Each worker posts one message and waits for the answer, so nothing but its own mark and ring wakes the leader, as in
+ * a program with one call under way. A leader that leaves now and then (has_leader) leaves the mail to the pump. */
 #include "core/base/clock.h"
 #include "core/runtime/board.h"
 #include <pthread.h>

@@ -1,9 +1,9 @@
 /* stress_ring: writers and a reader at both ends of rings, for ThreadSanitizer (which Criterion cannot start under).
  * Exit status 0: every message came once, in order and whole, and no wake-up was lost. The only argument is a seed.
  *
- * As in the driver: each writer has its own ring, one reader takes from all and sleeps on one bell. Messages have random
- * sizes, numbers and checksums. Both sides pause at random, so that rings run full (a writer sleeps until there is room)
- * and empty (the reader sleeps until it is rung), at the same moments as the other side publishes. About 3 s. */
+ * As in the driver: each writer has its own ring, one reader takes from all and sleeps on one bell. Messages have
+ * random sizes, numbers and checksums. Both sides pause at random, so that rings run full (a writer sleeps until there
+ * is room) and empty (the reader sleeps until it is rung), at the same moments as the other side publishes. About 3 s. */
 #include "core/base/clock.h"
 #include "core/transport/ring.h"
 #include <pthread.h>
@@ -63,7 +63,7 @@ static uint64_t draw(uint64_t *state) { /* splitmix64 */
     return z ^ (z >> 31);
 }
 
-/* Mostly a short spin, to meet the other side in the middle of its work; now and then a sleep, so that it sleeps too. */
+/* Mostly a short spin, to meet the other side in the middle of its work; at times a sleep, so that it sleeps too. */
 static void pause_a_bit(uint64_t *seed) {
     uint64_t r = draw(seed);
     if (r % 16 == 0) {
