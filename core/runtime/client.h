@@ -127,6 +127,9 @@ void        sk__mail_send(sk__client *self, size_t payload_size, sk_urgency urge
 /* Both for a payload that lies ready; `head` without magic. SK_EINTERRUPTED: the program is ending. */
 SK_NODISCARD sk_status sk__mail_put(sk__client *self, const sk_message *head, const void *payload, size_t size,
                                     sk_urgency urgency, sk_error *reterr);
+/* Before this thread sleeps, or goes its way: the driver takes what was said last even if nobody waits for it there. Any
+ * thread, with or without the lock. */
+void sk__mail_tell(sk__client *self);
 /* Wait until is_done(arg). Without text: SK_ETIMEOUT; SK_EDEAD: the ring is damaged; and, if not `patient`, SK_ECANCELED: the
  * job is; SK_EINTERRUPTED: the program is ending. Unlocks meanwhile. */
 typedef enum sk__patience { SK__IMPATIENT, SK__PATIENT } sk__patience;

@@ -271,8 +271,7 @@ static bool spin(sk__client *self, int64_t until_ns) {
     return sk_ring_has_mail(&self->down);
 }
 
-/* The driver takes what was said last even if nobody waits for it there. */
-static void tell_somebody(sk__client *self) {
+void sk__mail_tell(sk__client *self) {
     if (atomic_exchange_explicit(&self->has_told_nobody, false, memory_order_relaxed))
         sk_board_post(self->board, self->line_number, SK_MAIL_URGENT);
 }
@@ -297,7 +296,7 @@ static void lead(sk__client *self, int64_t until_ns, notice seen) {
     self->reading = true;
     pthread_mutex_unlock(&self->lock);
     if (!sk_ring_has_mail(&self->down) && !spin(self, until_ns)) {
-        tell_somebody(self);
+        sk__mail_tell(self);
         uint32_t ticket = sk_bell_prepare(&self->line->bell);
         int64_t  left_ns = until_ns - sk_clock_now_ns();
         if (left_ns <= 0 || has_news(self, seen))
@@ -312,7 +311,7 @@ static void lead(sk__client *self, int64_t until_ns, notice seen) {
 /* Sleep until the reader has read something, or has left. */
 static void follow(sk__client *self, int64_t until_ns) {
     struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
-    tell_somebody(self);
+    sk__mail_tell(self);
     self->n_followers++;
     pthread_cond_timedwait(&self->changed, &self->lock, &until);
     self->n_followers--;

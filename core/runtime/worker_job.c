@@ -111,6 +111,7 @@ static sk_status send_answer(sk__work *self, const sk_message *reply, sk_urgency
         if (blob.size) sk_packed_put_blob((uint8_t *)(message + 1), blob);
         else write_answer(call, (uint8_t *)(message + 1));
         sk__mail_send(client, size, urgency);
+        sk__client_end_job(client, self);
     }
     pthread_mutex_unlock(&client->lock);
     /* nobody reads any more: what lies in the store goes with it */
@@ -125,6 +126,7 @@ static void send_error(sk__work *self, const sk_message *reply, sk_status status
     sk__error_text(err, (sk_status)message.status, text, sizeof text);
     pthread_mutex_lock(&self->client->lock);
     sk_status sent = sk__mail_put(self->client, &message, text, strlen(text), urgency, &failure);
+    sk__client_end_job(self->client, self);
     pthread_mutex_unlock(&self->client->lock);
     if (sent != SK_OK) sk_log(SK_LOG_WARN, "worker: %s", failure.msg);
 }
@@ -146,11 +148,7 @@ void sk__work_end(sk__work *self, const sk_message *message, sk_status status, c
         sk__call_abandon(&self->call);
         send_error(self, &reply, status, err, urgency);
     }
-    if (self->n_borrowed > 0 || client->n_released > 0) {
-        pthread_mutex_lock(&client->lock);
-        sk__client_end_job(client, self);
-        pthread_mutex_unlock(&client->lock);
-    }
+    if (!self->is_loop) sk__mail_tell(client);
     uint64_t job = self->job;
     self->job = 0;
     atomic_compare_exchange_strong_explicit(&line->job, &job, 0, memory_order_relaxed, memory_order_relaxed);
