@@ -186,7 +186,7 @@ static void print_objects(const sk_summary *self, FILE *out) {
     sk_text_bytes((double)c->store_used, used);
     sk_text_bytes((double)c->store_bytes, all);
     sk_text_bytes((double)c->store_peak, peak);
-    fprintf(out, "objects    %s of %s; store %s of %s (peak %s)", n, bytes, used, all, peak);
+    fprintf(out, "objects    %s (%s); store %s of %s (peak %s)", n, bytes, used, all, peak);
     if (c->spilled_bytes > 0 || c->n_spills > 0) {
         sk_text_bytes((double)c->spilled_bytes, used);
         sk_text_bytes((double)c->spill_bytes, all);

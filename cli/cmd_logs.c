@@ -17,7 +17,7 @@
 
 enum { POLL_US = 100000, CHUNK = 1 << 16 };
 
-/* A log file and the process that writes it. */
+/* A log file and the process that writes it; 0: that one has ended. */
 typedef struct found {
     char path[PATH_MAX];
     int  pid;
@@ -25,17 +25,13 @@ typedef struct found {
 
 /* ---- by folder ---- */
 
-/* Is `file` named "<who>-<pid>.log", or "<name>-<who>.log" where who is a pid? Its pid, or 0. */
-static int fits(const char *file, const char *who) {
-    const char *dash = strrchr(file, '-');
-    char       *end;
-    if (!dash || dash[1] < '0' || dash[1] > '9') return 0;
-    long   pid = strtol(dash + 1, &end, 10);
-    size_t name_size = (size_t)(dash - file), pid_size = (size_t)(end - dash - 1), size = strlen(who);
-    if (strcmp(end, ".log") != 0 || pid <= 0 || pid > INT_MAX) return 0;
-    bool is_name = size == name_size && memcmp(file, who, size) == 0;
-    bool is_pid = size == pid_size && memcmp(dash + 1, who, size) == 0;
-    return is_name || is_pid ? (int)pid : 0;
+/* Is `file` named "<who>-<number>.log"? The number counts the processes of that name. */
+static bool fits(const char *file, const char *who) {
+    size_t size = strlen(who);
+    if (strncmp(file, who, size) != 0 || file[size] != '-') return false;
+    const char *number = file + size + 1;
+    size_t      n_digits = strspn(number, "0123456789");
+    return n_digits > 0 && strcmp(number + n_digits, ".log") == 0;
 }
 
 static bool is_later(const struct timespec *a, const struct timespec *b) {
@@ -58,15 +54,14 @@ static int search(const char *dir, const char *who, found *ret_found) {
     for (struct dirent *entry; (entry = readdir(folder));) {
         char        path[PATH_MAX];
         struct stat st;
-        int         pid = fits(entry->d_name, who);
-        if (pid == 0) continue;
+        if (!fits(entry->d_name, who)) continue;
         int size = snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
         if (size >= (int)sizeof path || stat(path, &st) != 0 || !S_ISREG(st.st_mode)) continue;
         if (n++ > 0 && !is_later(&st.st_mtim, &newest)) continue;
         newest = st.st_mtim;
         memcpy(ret_found->path, path, sizeof path);
-        ret_found->pid = pid;
     }
+    ret_found->pid = 0;
     closedir(folder);
     if (n > 1) say(ret_found->path, "this is the newest of several logs of that name");
     return n;
@@ -76,7 +71,7 @@ static int find_in_folder(const char *dir, const char *who, found *ret_found) {
     int n = search(dir, who, ret_found);
     if (n > 0) return SK_EXIT_DONE;
     if (n < 0) fprintf(stderr, "%s: %s\n", dir, strerror(errno));
-    else fprintf(stderr, "%s: no log of \"%s\" is there; its name would be %s-PID.log\n", dir, who, who);
+    else fprintf(stderr, "%s: no log of \"%s\" is there; its name would be %s-N.log\n", dir, who, who);
     return SK_EXIT_USAGE;
 }
 
@@ -215,12 +210,13 @@ int sk_cmd_logs(int argc, char **argv) {
                      {"--dir", SK_ARG_TEXT, &dir, 0, 0, "look here, for a program that has ended"},
                      {"--follow", SK_ARG_FLAG, &follows, 0, 0, "go on until the process ends"},
                      {"--lines", SK_ARG_INT, &n_lines, 0, INT32_MAX, "the last ones only"}};
-    sk_args parsed = {.usage = "skiff logs ACTOR|WORKER|PID [--pid PID | --dir DIR] [--follow] [--lines N]",
+    sk_args parsed = {.usage = "skiff logs ACTOR|WORKER|PID [--pid PID] [--follow] [--lines N]\n"
+                              "       skiff logs ACTOR|WORKER --dir DIR [--lines N]",
                       .args = args, .n_args = SK_COUNT(args), .n_min = 1, .n_max = 1};
     int code = sk_args_parse(&parsed, argc, argv);
     if (code != SK_ARGS_GO) return code;
-    if (dir && pid > 0) {
-        fprintf(stderr, "--pid and --dir are two ways to say whose logs; give one\nusage: %s\n", parsed.usage);
+    if (dir && (pid > 0 || follows)) {
+        fprintf(stderr, "--dir is for programs that have ended: without --pid and --follow\nusage: %s\n", parsed.usage);
         return SK_EXIT_USAGE;
     }
     static found log;

@@ -19,7 +19,7 @@ Test(status, shows_workers_actors_tasks_resources_objects_and_faults, .init = be
     holds(out, "actors     1 alive, 1 waiting for resources, 1 dead\n");
     holds(out, "tasks      900 pending, 87 running, 4,000 done, 12 failed, 3 retried, 1 cancelled\n");
     holds(out, "resources  cpu 2.5 of 4, memory 4.00 GiB of 16.0 GiB in use\n");
-    holds(out, "objects    1,024 of 300 MiB; store 256 MiB of 4.00 GiB (peak 512 MiB); on disk 64.0 MiB of 16.0 GiB\n");
+    holds(out, "objects    1,024 (300 MiB); store 256 MiB of 4.00 GiB (peak 512 MiB); on disk 64.0 MiB of 16.0 GiB\n");
     holds(out, "faults     5 workers died, 4 restarts of actors\n");
     holds(out, "progress   something ended ");
     cr_assert_null(strstr(out, "warning"), "%s", out);
