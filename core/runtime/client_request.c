@@ -8,6 +8,8 @@
 
 /* Ids come in such lots, the next one is asked for when so few are left. */
 enum { IDS_LOT = 1024, IDS_LOW = 256 };
+/* What the driver takes of one worker's submission. */
+enum { RETURNS_MAX = 1024 };
 
 /* What a request is about is part of its number: an answer that comes when nobody waits any more is still put to use. */
 typedef enum request_kind { REQUEST_ASK, REQUEST_ALLOC, REQUEST_IDS } request_kind;
@@ -375,8 +377,8 @@ static sk_status submit_locked(sk__client *client, const order *self, sk_ref *re
 
 static sk_status submit(sk__client *client, order *self, sk_ref *ret_refs, sk_error *reterr) {
     if (self->n_returns == 0) self->n_returns = 1;
-    if (self->n_returns < 0 || self->n_returns > SK_MESSAGE_COUNT_MAX)
-        return SK_FAIL(reterr, SK_EINVAL, "%d returns; 1 to %d are possible", self->n_returns, SK_MESSAGE_COUNT_MAX);
+    if (self->n_returns < 0 || self->n_returns > RETURNS_MAX)
+        return SK_FAIL(reterr, SK_EINVAL, "%d returns; a worker process may ask for 1 to %d", self->n_returns, RETURNS_MAX);
     pthread_mutex_lock(&client->lock);
     sk_status status = submit_locked(client, self, ret_refs, reterr);
     pthread_mutex_unlock(&client->lock);
