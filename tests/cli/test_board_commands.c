@@ -116,6 +116,17 @@ Test(program, one_that_is_not_there_is_a_usage_error, .init = begin, .fini = end
     expect_code(run_here("top --interval 0"), 2);
 }
 
+Test(program, every_command_says_how_it_is_used, .init = enter_folder, .fini = leave_folder) {
+    static const char *const names[] = {"status", "list", "top", "timeline", "logs"};
+    for (int i = 0; i < SK_COUNT(names); i++) {
+        char line[64], wanted[64];
+        snprintf(line, sizeof line, "help %s", names[i]);
+        snprintf(wanted, sizeof wanted, "usage: skiff %s ", names[i]);
+        expect_code(run(line), 0);
+        holds(out, wanted);
+    }
+}
+
 /* In a world of processes of our own: where no other program can run. The exit code of what is done there; 77: the
  * system does not let us. */
 static int in_own_world(int (*act)(void)) {
