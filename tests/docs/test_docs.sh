@@ -18,7 +18,7 @@ none() {
 # `a/b.c` in backquotes; a folder ends in a slash. Build products and patterns are not sources.
 paths_exist() {
     grep -ohE '`[a-z_.]+/[A-Za-z0-9_./-]*`' $pages | tr -d '`' | sort -u |
-        grep -vE '^(build|runs|checkpoints|learner|evaluation|perf|pi|vf|shared)/|^\./' |
+        grep -vE '^(build|runs|logs|checkpoints|learner|evaluation|perf|pi|vf|shared)/|^\./' |
         while IFS= read -r path; do [ -e "$path" ] || echo "$path"; done | none "no such file"
 }
 
@@ -55,6 +55,21 @@ results_agree() {
         done | none "not in docs/results.md"
 }
 
+# A block marked with a file, as in "```c examples/act.c", is cut from it: its lines are there in this order, maybe indented.
+snippets_are_cut_from_their_files() {
+    grep -q '^```c examples/' docs/runtime.md && awk '
+        function bare(line) { sub(/^[ \t]+/, "", line); return line }
+        function lines_of(file, all, line) {
+            all = "\n"
+            while ((getline line <file) > 0) all = all bare(line) "\n"
+            close(file)
+            return all
+        }
+        !on && /^```[a-z]+ [^ ]+$/ { on = 1; file = $2; first = ""; text = "\n"; next }
+        on && /^```$/ { on = 0; if (!index(lines_of(file), text)) print FILENAME ": " first " -> " file; next }
+        on { text = text bare($0) "\n"; if (first == "") first = bare($0) }' $pages | none "not cut from it"
+}
+
 is_short() { [ "$(wc -l <README.md)" -le 150 ]; }
 
 scratch=$(mktemp -d) || exit 99
@@ -63,14 +78,17 @@ check "readme_has_at_most_150_lines" is_short
 check "paths_exist" paths_exist
 check "links_lead_somewhere" links_lead_somewhere
 check "tests_that_are_named_exist" tests_exist
+check "snippets_are_cut_from_their_files" snippets_are_cut_from_their_files
 check "results_are_those_of_the_results_page" results_agree
-check "base_knows_nothing" knows core/base
+check "base_knows_the_installed_headers" knows core/base skiff
 check "transport_knows_base" knows core/transport core/base
-check "runtime_knows_transport" knows core/runtime core/transport core/base
+check "runtime_knows_transport" knows core/runtime core/transport core/base skiff
 check "nn_knows_base" knows nn core/base
 check "envs_know_base_and_the_contract" knows envs core/base skiff
 check "policies_know_nn" knows policies nn core/base skiff
 check "rl_knows_policies_runtime_and_envs" knows rl policies nn core/runtime core/transport core/base envs skiff
 check "algorithms_know_rl" knows algorithms rl policies nn core/base
 check "the_environment_contract_stands_alone" eval '! grep "#include \"" include/skiff/env.h'
+check "the_runtime_header_needs_status_h_alone" eval \
+    '! grep "#include \"" include/skiff/skiff.h include/skiff/status.h | grep -v "\"skiff/status.h\"$"'
 finish

@@ -19,12 +19,13 @@ lib=$(dirname "$(find "$scratch/root" -name libskiff.so)")
 prefix=${bin%/bin}
 include=$prefix/include
 skiff_pc() { PKG_CONFIG_PATH=$lib/pkgconfig pkg-config --define-variable=prefix="$prefix" "$@" skiff; }
-check "has_a_program_both_libraries_and_two_headers" eval '[ -x "$bin/skiff" ] && [ -f "$lib/libskiff.so.0" ] &&
-    [ -f "$lib/libskiff.a" ] && [ -f "$include/skiff/env.h" ] && [ -f "$include/skiff/policy.h" ]'
+check "has_a_program_both_libraries_and_the_headers" eval '[ -x "$bin/skiff" ] && [ -f "$lib/libskiff.so.0" ] &&
+    [ -f "$lib/libskiff.a" ] && [ "$(cd "$include/skiff" && echo *)" = "env.h policy.h skiff.h status.h" ]'
 
 # ---- the library shows what its headers declare, and nothing else ----
 nm -D --defined-only "$lib/libskiff.so.0" | awk '{print $3}' | sort >exported
-grep -h SKIFF_POLICY_API "$include"/skiff/*.h | grep -o 'skiff_[a-z_]*(' | tr -d '(' | sort >declared
+grep -hE '^[^*]*(SK|SKIFF_POLICY)_API ' "$include"/skiff/*.h | grep -oE 'sk(iff)?_[a-z_]+\(' | tr -d '(' |
+    sort >declared
 check "exports_what_the_headers_declare" eval '[ -s declared ] && diff declared exported >out || { show out; false; }'
 check "the_program_needs_no_libskiff" eval '! ldd "$bin/skiff" | grep -q libskiff'
 check "the_program_runs" eval '"$bin/skiff" version >out && grep -q ^skiff out'
@@ -32,7 +33,7 @@ version=$("$bin/skiff" --version)
 check "pkg_config_knows_the_version" eval '[ "skiff $(skiff_pc --modversion)" = "$version" ]'
 
 # ---- a program against it ----
-for header in env policy; do
+for header in env policy skiff status; do
     echo "#include <skiff/$header.h>" >$header.c
     check "${header}_h_stands_alone" quietly "${CC:-cc}" -std=c99 -Wall -Wextra -Wpedantic -Werror -c -I"$include" $header.c
 done
@@ -55,6 +56,21 @@ acts_alone() {
         -lpthread -o act_static && ./act_static "$scratch/run" | grep -q 'balanced for 500 of 500 steps'
 }
 check "the_static_library_acts_with_jansson_and_libsodium_alone" acts_alone
+# ---- tasks and actors ----
+examples=$SKIFF_SOURCE_DIR/examples
+builds() { # PROGRAM SOURCE
+    # shellcheck disable=SC2046 # lists of words
+    quietly "${CC:-cc}" -std=c11 -O2 -Wall -Wextra -Wpedantic -Werror "$2" $(skiff_pc --cflags --libs) -o "$1"
+}
+check "a_program_of_tasks_builds" builds parallel_pi "$examples/parallel_pi.c"
+check "a_program_of_tasks_runs" eval 'env -u SKIFF_WORKER LD_LIBRARY_PATH="$lib" ./parallel_pi >out 2>err &&
+    grep -q "pi is about 3.14" out || { show out; show err; false; }'
+check "a_program_with_a_plugin_builds" eval 'builds plugin_tasks "$examples/plugin_tasks/main.c" &&
+    quietly "${CC:-cc}" -O2 -shared -fPIC -fvisibility=hidden -I"$include" "$examples/plugin_tasks/words.c" -o words.so'
+check "a_program_with_a_plugin_runs" eval 'env -u SKIFF_WORKER LD_LIBRARY_PATH="$lib" ./plugin_tasks ./words.so \
+    >out 2>err && grep -q "words: 9 and 4" out || { show out; show err; false; }'
+
+# ---- when it cannot ----
 says_why() {
     LD_LIBRARY_PATH=$lib ./act "$scratch/nowhere" >out 2>err
     [ $? = 1 ] && grep -q nowhere err
