@@ -20,7 +20,7 @@ env_runners: {num_env_runners: 3, num_envs_per_env_runner: 4, rollout_fragment_l
 training: {num_epochs: 2, minibatch_size: 256}
 checkpoint: {interval_steps: 30000, keep: 2}
 evaluation: {num_episodes: 0}
-stop: {num_env_steps_sampled_lifetime: 300000}
+stop: {num_env_steps_sampled_lifetime: 1500000}
 YAML
 
 hunt() { "$SKIFF_SOURCE_DIR/tests/learn/kill_runners.py" run.yaml "$@" >said 2>&1; s=$?; show said; return "$s"; }

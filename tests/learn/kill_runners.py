@@ -24,7 +24,7 @@ def children(pid):
 
 
 def train(folder, words, hunt):
-    """One run; hunt(process) is called while it goes on. Gives result.json and what it printed."""
+    """One run; hunt(process) is called while it goes on. Gives result.json, and `restarts` of the last report."""
     command = [SKIFF, "train", *words, "--run-dir", folder]
     with tempfile.TemporaryFile("w+") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
@@ -39,7 +39,10 @@ def train(folder, words, hunt):
     if code not in (0, 3):  # 3: a goal was named and not met, which is a result too
         sys.exit(f"{' '.join(command)}: exit status {code}\n{said}")
     with open(os.path.join(folder, "result.json")) as file:
-        return json.load(file)
+        result = json.load(file)
+    with open(os.path.join(folder, "metrics.jsonl")) as file:
+        last = json.loads(file.readlines()[-1])
+    return result | dict(restarts=int(last.get("num_env_runner_restarts_lifetime", 0)))
 
 
 def main():
@@ -79,7 +82,7 @@ def main():
         hunted = train(os.path.join(folder, "hunted"), words, hunt)
     finally:
         shutil.rmtree(folder)
-    restarts = int(hunted.get("num_env_runner_restarts_lifetime", 0))
+    restarts = hunted["restarts"]
     same = quiet["params_sha256"] == hunted["params_sha256"]
     print(f"undisturbed {quiet['params_sha256']}  {quiet['wall_s']:.2f} s")
     print(f"hunted      {hunted['params_sha256']}  {hunted['wall_s']:.2f} s, {n_kills} kills, {restarts} restarts")
