@@ -220,7 +220,8 @@ void sk__pool_grow(sk__driver *d, int64_t now_ns) {
     sk__job *job = sk__list_pop(&pool->ready);
     pool->n_ready = (int)pool->ready.n;
     if (job->actor && job->kind != SK__DESTROY) sk__actor_on_run_end(d, job->actor);
-    sk__job_fail(d, job, sk__failure_create(SK_ELIMIT, "%s: cannot start a thread: %s", sk__job_name(job), strerror(rc)));
+    sk__job_fail(d, job, sk__failure_create(rc == ENOMEM ? SK_ENOMEM : SK_ELIMIT, "%s: cannot start a thread: %s",
+                                            sk__job_name(job), strerror(rc)));
 }
 
 void sk__pool_push(sk__driver *d, sk__job *job) {
