@@ -23,7 +23,8 @@ static sk_status reserve_bytes(sk__buffer *self, size_t cap, sk_error *reterr) {
 
 sk_status sk__buffer_append(sk__buffer *self, const void *data, size_t size, sk_error *reterr) {
     if (size == 0) return SK_OK;
-    if (size > SIZE_MAX - self->size) return SK_FAIL(reterr, SK_ENOMEM, "no memory for an answer of %zu bytes more", size);
+    if (size > SIZE_MAX - self->size)
+        return SK_FAIL(reterr, SK_ENOMEM, "no memory for an answer of %zu bytes more", size);
     SK_TRY(reserve_bytes(self, self->size + size, reterr));
     memcpy(self->data + self->size, data, size);
     self->size += size;
@@ -137,7 +138,7 @@ void sk__error_text(const sk_error *err, sk_status status, char *ret_text, size_
     snprintf(ret_text, size, "%.*s%s", (int)room, text, place);
 }
 
-/* ---- what the function sees ---------------------------------------------------------------------------------------- */
+/* ---- what the function sees -------------------------------------------------------------------------------------- */
 int sk_call_n_args(const sk_call *call) {
     SK_ASSERT(call);
     return call->n_args;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the table of objects ------------------------------------------------------------------------------------------ */
+/* ---- the table of objects ---------------------------------------------------------------------------------------- */
 /* Ids are made of counters: spread them over the table. */
 static size_t slot_of(const sk__client *self, uint64_t id) {
     uint64_t h = id * UINT64_C(0x9e3779b97f4a7c15);
@@ -71,11 +71,12 @@ void sk__client_drop_objects(sk__client *self) {
 }
 
 void *sk__client_place(const sk__client *self, sk_extent extent) {
-    if (extent.size == 0 || extent.size > self->store_size || extent.offset > self->store_size - extent.size) return NULL;
+    if (extent.size == 0 || extent.size > self->store_size || extent.offset > self->store_size - extent.size)
+        return NULL;
     return self->store + extent.offset;
 }
 
-/* ---- values that come ---------------------------------------------------------------------------------------------- */
+/* ---- values that come -------------------------------------------------------------------------------------------- */
 /* malloc's, so 16-byte aligned, and never NULL for a value of no bytes. */
 static bool keep_copy(sk__known *known, const void *data, size_t size) {
     known->data = malloc(size ? size : 1);
@@ -129,7 +130,7 @@ void sk__client_on_value(sk__client *self, const sk_message *message, sk_bytes p
     }
 }
 
-/* ---- counts -------------------------------------------------------------------------------------------------------- */
+/* ---- counts ------------------------------------------------------------------------------------------------------ */
 void sk__client_flush(sk__client *self) {
     if (self->n_released == 0) return;
     sk_message head = {.kind = SK_MSG_RELEASE};
@@ -161,7 +162,8 @@ static sk__known *acquire_new(sk__client *self, uint64_t id) {
     if (!known || take_release_back(self, id)) return known;
     sk_message head = {.kind = SK_MSG_ACQUIRE};
     sk_error   err = {0};
-    if (sk__mail_put(self, &head, &id, sizeof id, SK_MAIL_PLAIN, &err) != SK_OK) sk_log(SK_LOG_WARN, "worker: %s", err.msg);
+    if (sk__mail_put(self, &head, &id, sizeof id, SK_MAIL_PLAIN, &err) != SK_OK)
+        sk_log(SK_LOG_WARN, "worker: %s", err.msg);
     return known;
 }
 
@@ -227,7 +229,7 @@ void sk__client_end_job(sk__client *self, sk__work *work) {
     sk__client_flush(self);
 }
 
-/* ---- put ----------------------------------------------------------------------------------------------------------- */
+/* ---- put --------------------------------------------------------------------------------------------------------- */
 /* A small object is told at once and kept: a get of it asks nobody. */
 static sk_status tell_small(sk__client *self, uint64_t id, const void *data, size_t size, sk_error *reterr) {
     size_t      packed = sk_packed_value_size(size);
@@ -360,7 +362,7 @@ sk_status sk__client_put_end(sk__client *self, sk_ref ref, sk_error *reterr) {
     return status;
 }
 
-/* ---- get and wait -------------------------------------------------------------------------------------------------- */
+/* ---- get and wait ------------------------------------------------------------------------------------------------ */
 /* Has it ended? Sees to it that its value comes. */
 static bool has_ended(sk__client *self, sk__known *known) {
     if (known->state == SK__KNOWN_VALUE || known->state == SK__KNOWN_FAILED) return true;
@@ -388,9 +390,13 @@ static bool look(sk__client *self, sk_ref ref, bool *ret_failed) {
     return !known || has_ended(self, known);
 }
 
+static bool is_enough(const wanted *w) {
+    return w->n_ended >= w->n_wanted || (w->ends_at_failure && w->has_failed);
+}
+
 static bool are_ended(sk__client *self, void *arg) {
     wanted *w = arg;
-    if (w->has_looked && w->seen == self->n_ended) return w->n_ended >= w->n_wanted || (w->ends_at_failure && w->has_failed);
+    if (w->has_looked && w->seen == self->n_ended) return is_enough(w);
     w->seen = self->n_ended;
     w->has_looked = true;
     w->n_ended = 0;
@@ -401,7 +407,7 @@ static bool are_ended(sk__client *self, void *arg) {
         w->n_ended += ended;
         w->has_failed |= failed;
     }
-    return w->n_ended >= w->n_wanted || (w->ends_at_failure && w->has_failed);
+    return is_enough(w);
 }
 
 /* Make sure that all are known here. */
@@ -425,7 +431,8 @@ static void describe(sk__client *self, sk_ref ref, char *ret_text, size_t size) 
 /* The value of an object that has ended, or its error. */
 static sk_status tell_value(sk__client *self, sk_ref ref, sk_bytes *ret_value, sk_error *reterr) {
     const sk__known *known = sk__known_find(self, ref.id);
-    if (!known) return SK_FAIL(reterr, SK_EINVAL, "object %" PRIu64 " was released while a thread waited for it", ref.id);
+    if (!known)
+        return SK_FAIL(reterr, SK_EINVAL, "object %" PRIu64 " was released while a thread waited for it", ref.id);
     if (known->state == SK__KNOWN_FAILED) {
         sk_status status = (sk_status)known->status;
         bool      told = known->data && known->size > 0;
@@ -445,7 +452,8 @@ static sk_status tell_end(sk__client *self, const wanted *w, sk_status status, s
         if (!look(self, w->refs[i], &failed)) describe(self, w->refs[i], what, sizeof what);
     }
     if (w->n == 1) snprintf(text, sizeof text, "value of %s", what);
-    else snprintf(text, sizeof text, "more than %d of %d objects (%d wanted; not %s)", w->n_ended, w->n, w->n_wanted, what);
+    else snprintf(text, sizeof text, "more than %d of %d objects (%d wanted; not %s)", w->n_ended, w->n, w->n_wanted,
+                  what);
     return sk__mail_fail(self, status, text, reterr);
 }
 

@@ -7,11 +7,11 @@
  *   worker_job.c      running one job: arguments out of a message, answers into one
  *   worker_process.c  the worker's life: actors, the loop, the process
  *
- * Whoever waits and finds nobody reading the line reads it, for all: values and answers find those who wait for them, jobs
- * are kept for the loop. A thread that waits while another one reads sleeps until that one has read something.
+ * Whoever waits and finds nobody reading the line reads it, for all: values and answers find those who wait for them,
+ * jobs are kept for the loop. A thread that waits while another one reads sleeps until that one has read something.
  *
- * Threads: all of it by the lock, but where a comment says otherwise. Only a reader (`reading`, or the lock while nobody
- * is) touches `down`. */
+ * Threads: all of it by the lock, but where a comment says otherwise. Only a reader (`reading`, or the lock while
+ * nobody is) touches `down`. */
 #ifndef SK_RUNTIME_CLIENT_H
 #define SK_RUNTIME_CLIENT_H
 #include "core/runtime/internal.h"
@@ -114,7 +114,7 @@ struct sk__client {
     int        n_released;
 };
 
-/* ---- client_mail.c ------------------------------------------------------------------------------------------------- */
+/* ---- client_mail.c ----------------------------------------------------------------------------------------------- */
 /* Without the lock: before and after all others. */
 SK_NODISCARD sk_status sk__client_init(sk__client *self, sk_board *board, int line, void *store, size_t store_size,
                                        const sk_registry *registry, sk_error *reterr);
@@ -127,11 +127,11 @@ void        sk__mail_send(sk__client *self, size_t payload_size, sk_urgency urge
 /* Both for a payload that lies ready; `head` without magic. SK_EINTERRUPTED: the program is ending. */
 SK_NODISCARD sk_status sk__mail_put(sk__client *self, const sk_message *head, const void *payload, size_t size,
                                     sk_urgency urgency, sk_error *reterr);
-/* Before this thread sleeps, or goes its way: the driver takes what was said last even if nobody waits for it there. Any
- * thread, with or without the lock. */
+/* Before this thread sleeps, or goes its way: the driver takes what was said last even if nobody waits for it there.
+ * Any thread, with or without the lock. */
 void sk__mail_tell(sk__client *self);
-/* Wait until is_done(arg). Without text: SK_ETIMEOUT; SK_EDEAD: the ring is damaged; and, if not `patient`, SK_ECANCELED: the
- * job is; SK_EINTERRUPTED: the program is ending. Unlocks meanwhile. */
+/* Wait until is_done(arg). Without text: SK_ETIMEOUT; SK_EDEAD: the ring is damaged; and, if not `patient`,
+ * SK_ECANCELED: the job is; SK_EINTERRUPTED: the program is ending. Unlocks meanwhile. */
 typedef enum sk__patience { SK__IMPATIENT, SK__PATIENT } sk__patience;
 SK_NODISCARD sk_status sk__mail_wait(sk__client *self, bool (*is_done)(sk__client *self, void *arg), void *arg,
                                      int64_t deadline_ns, sk__patience patience);
@@ -149,7 +149,7 @@ sk__work *sk__work_current(void);
 void      sk__work_set_current(sk__work *work);
 bool      sk__work_is_cancelled(sk__work *self);
 
-/* ---- client.c ------------------------------------------------------------------------------------------------------ */
+/* ---- client.c ---------------------------------------------------------------------------------------------------- */
 void       sk__client_on_value(sk__client *self, const sk_message *message, sk_bytes payload);
 /* Tell the driver what was released. */
 void       sk__client_flush(sk__client *self);
@@ -171,7 +171,7 @@ SK_NODISCARD sk_status sk__client_put_extent(sk__client *self, sk_ref ref, sk_ex
 /* The value of an argument, without a timeout. */
 SK_NODISCARD sk_status sk__client_get_argument(sk__client *self, sk_ref ref, sk_bytes *ret_value, sk_error *reterr);
 
-/* ---- client_request.c ---------------------------------------------------------------------------------------------- */
+/* ---- client_request.c -------------------------------------------------------------------------------------------- */
 void sk__client_on_answer(sk__client *self, const sk_message *message, sk_bytes payload);
 /* n new ids. Waits for the driver. */
 SK_NODISCARD sk_status sk__client_take_ids(sk__client *self, int n, sk_ref *ret_refs, sk_error *reterr);
@@ -209,7 +209,7 @@ void     sk__packing_end(sk__client *client, sk__packing *self, bool taken);
 SK_NODISCARD sk_status sk__resources_check(const sk_resource *resources, int n, sk_error *reterr);
 uint8_t *sk__resources_write(uint8_t *at, const sk_resource *resources, int n);
 
-/* ---- worker_job.c: without the lock -------------------------------------------------------------------------------- */
+/* ---- worker_job.c: without the lock ------------------------------------------------------------------------------ */
 /* A job's values, one after another, wherever they lie. */
 SK_NODISCARD sk_status sk__work_open(const sk__client *client, sk_bytes payload, sk_bytes *ret_rest, sk_error *reterr);
 SK_NODISCARD sk_status sk__work_next(const sk__client *client, sk_bytes *rest, sk_bytes *ret_value, sk_error *reterr);

@@ -10,7 +10,7 @@
 #define JOIN_FIRST_NS ((int64_t)500 * 1000)
 #define JOIN_LAST_NS  ((int64_t)20 * 1000 * 1000)
 
-/* ---- actors -------------------------------------------------------------------------------------------------------- */
+/* ---- actors ------------------------------------------------------------------------------------------------------ */
 /* Head, resources, packed arguments. */
 static sk_status send_create(sk__client *self, const sk_actor_params *params, const sk__packing *args, sk__asked *asked,
                              sk_error *reterr) {
@@ -49,7 +49,8 @@ static sk_status create_locked(sk__client *self, const sk_actor_params *params, 
     SK_TRY(sk__packing_begin(self, &args, SK_RING_MESSAGE_MAX - fixed, reterr));
     sk_status status = send_create(self, params, &args, &asked, reterr);
     sk__packing_end(self, &args, status == SK_OK);
-    if (status == SK_OK) status = sk__client_await(self, &asked, INT64_MAX, SK__IMPATIENT, "answer to an actor's order", reterr);
+    if (status == SK_OK)
+        status = sk__client_await(self, &asked, INT64_MAX, SK__IMPATIENT, "answer to an actor's order", reterr);
     if (status != SK_OK) return status;
     if (asked.size != sizeof ret_actor->id)
         return SK_FAIL(reterr, SK_ECORRUPT, "the driver's answer for an actor has %zu bytes, wanted 8", asked.size);
@@ -86,14 +87,17 @@ sk_status sk__client_actor_find(sk__client *self, const char *name, sk_actor *re
     sk__asked  asked;
     size_t     size = strlen(name);
     if (size == 0 || size >= SK_BOARD_NAME)
-        return SK_FAIL(reterr, SK_ENOTFOUND, "there is no actor '%.80s': names have 1 to %d bytes", name, SK_BOARD_NAME - 1);
+        return SK_FAIL(reterr, SK_ENOTFOUND, "there is no actor '%.80s': names have 1 to %d bytes", name,
+                       SK_BOARD_NAME - 1);
     pthread_mutex_lock(&self->lock);
     sk_status status = sk__client_send_ask(self, &head, name, size, &asked, reterr);
-    if (status == SK_OK) status = sk__client_await(self, &asked, INT64_MAX, SK__IMPATIENT, "answer about an actor", reterr);
+    if (status == SK_OK)
+        status = sk__client_await(self, &asked, INT64_MAX, SK__IMPATIENT, "answer about an actor", reterr);
     pthread_mutex_unlock(&self->lock);
     if (status != SK_OK) return status;
     if (asked.size != sizeof ret_actor->id)
-        return SK_FAIL(reterr, SK_ECORRUPT, "the driver's answer for actor '%s' has %zu bytes, wanted 8", name, asked.size);
+        return SK_FAIL(reterr, SK_ECORRUPT, "the driver's answer for actor '%s' has %zu bytes, wanted 8", name,
+                       asked.size);
     memcpy(&ret_actor->id, asked.payload, sizeof ret_actor->id);
     return SK_OK;
 }
@@ -154,9 +158,10 @@ void sk__client_actor_join(sk__client *self, const sk_actor *actors, int n, int 
     for (int i = n_dead; i < n; i++) sk__client_actor_kill(self, actors[i], SK_KILL_FOR_GOOD);
 }
 
-/* ---- placement groups ---------------------------------------------------------------------------------------------- */
+/* ---- placement groups -------------------------------------------------------------------------------------------- */
 /* Per bundle: how many, then the resources. Caller frees. */
-static sk_status pack_bundles(const sk_bundle *bundles, int n, uint8_t **ret_payload, size_t *ret_size, sk_error *reterr) {
+static sk_status pack_bundles(const sk_bundle *bundles, int n, uint8_t **ret_payload, size_t *ret_size,
+                              sk_error *reterr) {
     size_t size = 0;
     for (int i = 0; i < n; i++) {
         SK_TRY(sk__resources_check(bundles[i].resources, bundles[i].n_resources, reterr));
@@ -184,7 +189,8 @@ sk_status sk__client_group_create(sk__client *self, const sk_bundle *bundles, in
     SK_TRY(pack_bundles(bundles, n, &payload, &size, reterr));
     pthread_mutex_lock(&self->lock);
     sk_status status = sk__client_send_ask(self, &head, payload, size, &asked, reterr);
-    if (status == SK_OK) status = sk__client_await(self, &asked, INT64_MAX, SK__IMPATIENT, "answer to a group's order", reterr);
+    if (status == SK_OK)
+        status = sk__client_await(self, &asked, INT64_MAX, SK__IMPATIENT, "answer to a group's order", reterr);
     pthread_mutex_unlock(&self->lock);
     free(payload);
     if (status != SK_OK) return status;

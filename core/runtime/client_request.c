@@ -11,12 +11,12 @@ enum { IDS_LOT = 1024, IDS_LOW = 256 };
 /* What the driver takes of one worker's submission. */
 enum { RETURNS_MAX = 1024 };
 
-/* What a request is about is part of its number: an answer that comes when nobody waits any more is still put to use. */
+/* What a request is about is part of its number: an answer that comes when nobody waits any more is of use still. */
 typedef enum request_kind { REQUEST_ASK, REQUEST_ALLOC, REQUEST_IDS } request_kind;
 
 static uint64_t next_request(sk__client *self, request_kind kind) { return ++self->n_asked * 4 + (uint64_t)kind; }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 static void set_text(sk_error *ret_err, sk_status status, const void *text, size_t size) {
     if (size == 0) text = sk_status_text(status), size = strlen(text);
     sk_error_set(ret_err, status, NULL, 0, "%.*s", size < 600 ? (int)size : 600, (const char *)text);
@@ -77,14 +77,14 @@ void sk__client_on_answer(sk__client *self, const sk_message *message, sk_bytes 
     if (kind == REQUEST_ALLOC) on_late_extent(self, status, payload);
 }
 
-/* ---- asking -------------------------------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
 static bool is_answered(sk__client *self, void *arg) {
     (void)self;
     return ((sk__asked *)arg)->done;
 }
 
-sk_status sk__client_await(sk__client *self, sk__asked *asked, int64_t deadline_ns, sk__patience patience, const char *what,
-                       sk_error *reterr) {
+sk_status sk__client_await(sk__client *self, sk__asked *asked, int64_t deadline_ns, sk__patience patience,
+                           const char *what, sk_error *reterr) {
     asked->next = self->asked;
     self->asked = asked;
     sk_status   status = sk__mail_wait(self, is_answered, asked, deadline_ns, patience);
@@ -97,8 +97,8 @@ sk_status sk__client_await(sk__client *self, sk__asked *asked, int64_t deadline_
 }
 
 /* Send a question; its answer is dropped if nobody waits for it. */
-sk_status sk__client_send_ask(sk__client *self, const sk_message *head, const void *payload, size_t size, sk__asked *asked,
-                          sk_error *reterr) {
+sk_status sk__client_send_ask(sk__client *self, const sk_message *head, const void *payload, size_t size,
+                              sk__asked *asked, sk_error *reterr) {
     sk_message message = *head;
     message.kind = SK_MSG_ASK;
     asked->id = message.job = next_request(self, REQUEST_ASK);
@@ -120,7 +120,8 @@ sk_status sk__client_ask(sk__client *self, const sk_message *head, const char *w
     pthread_mutex_unlock(&self->lock);
     if (status != SK_OK || size == 0) return status;
     if (asked.size != size)
-        return SK_FAIL(reterr, SK_ECORRUPT, "the driver's answer for %s has %zu bytes, wanted %zu", what, asked.size, size);
+        return SK_FAIL(reterr, SK_ECORRUPT, "the driver's answer for %s has %zu bytes, wanted %zu", what, asked.size,
+                       size);
     memcpy(ret_answer, asked.payload, size);
     return SK_OK;
 }
@@ -135,7 +136,7 @@ void sk__client_tell(sk__client *self, const sk_message *head) {
     if (status != SK_OK) sk_log(SK_LOG_WARN, "worker: %s", err.msg);
 }
 
-/* ---- memory in the store ------------------------------------------------------------------------------------------- */
+/* ---- memory in the store ----------------------------------------------------------------------------------------- */
 void sk__client_free_extent(sk__client *self, sk_extent extent) {
     sk_message head = {.kind = SK_MSG_FREE};
     sk_error   err = {0};
@@ -143,7 +144,8 @@ void sk__client_free_extent(sk__client *self, sk_extent extent) {
         sk_log(SK_LOG_WARN, "worker: %" PRIu64 " bytes stay taken: %s", extent.size, err.msg);
 }
 
-sk_status sk__client_ask_extent(sk__client *self, size_t size, sk_extent *ret_extent, void **ret_data, sk_error *reterr) {
+sk_status sk__client_ask_extent(sk__client *self, size_t size, sk_extent *ret_extent, void **ret_data,
+                                sk_error *reterr) {
     char       what[64];
     sk__asked  asked = {.id = next_request(self, REQUEST_ALLOC)};
     sk_message head = {.kind = SK_MSG_ALLOC, .job = asked.id, .a = (int64_t)size};
@@ -162,7 +164,8 @@ sk_status sk__client_ask_extent(sk__client *self, size_t size, sk_extent *ret_ex
     return SK_OK;
 }
 
-sk_status sk__client_store_alloc(sk__client *self, size_t size, sk_extent *ret_extent, void **ret_data, sk_error *reterr) {
+sk_status sk__client_store_alloc(sk__client *self, size_t size, sk_extent *ret_extent, void **ret_data,
+                                 sk_error *reterr) {
     pthread_mutex_lock(&self->lock);
     sk_status status = sk__client_ask_extent(self, size, ret_extent, ret_data, reterr);
     pthread_mutex_unlock(&self->lock);
@@ -175,7 +178,7 @@ void sk__client_store_free(sk__client *self, sk_extent extent) {
     pthread_mutex_unlock(&self->lock);
 }
 
-/* ---- ids ----------------------------------------------------------------------------------------------------------- */
+/* ---- ids --------------------------------------------------------------------------------------------------------- */
 static sk_status ask_ids(sk__client *self, int n, sk_error *reterr) {
     sk_message head = {.kind = SK_MSG_IDS, .job = next_request(self, REQUEST_IDS), .a = n > IDS_LOT ? n : IDS_LOT};
     SK_TRY(sk__mail_put(self, &head, NULL, 0, SK_MAIL_URGENT, reterr));
@@ -212,7 +215,7 @@ void sk__client_give_ids(sk__client *self, int n, const sk_ref *refs) {
     for (int i = 0; i < n; i++) self->stock[self->n_stock++] = refs[i].id;
 }
 
-/* ---- arguments ----------------------------------------------------------------------------------------------------- */
+/* ---- arguments --------------------------------------------------------------------------------------------------- */
 static bool is_large(const sk_arg *arg) { return arg->ref.id == 0 && arg->size > SK_INLINE_MAX; }
 
 static uint8_t *write_records(const sk__packing *self, uint8_t *at) {
@@ -278,7 +281,7 @@ fail:
     return status;
 }
 
-/* ---- resources ----------------------------------------------------------------------------------------------------- */
+/* ---- resources --------------------------------------------------------------------------------------------------- */
 sk_status sk__resources_check(const sk_resource *resources, int n, sk_error *reterr) {
     const size_t room = sizeof(((sk_resource_wire *)0)->name);
     if (n < 0 || n > SK_BOARD_RESOURCES)
@@ -286,7 +289,8 @@ sk_status sk__resources_check(const sk_resource *resources, int n, sk_error *ret
     for (int i = 0; resources && i < n; i++) {
         const char *name = resources[i].name;
         if (!name || !*name || strlen(name) >= room)
-            return SK_FAIL(reterr, SK_EINVAL, "a resource's name has 1 to %zu bytes, got '%s'", room - 1, name ? name : "");
+            return SK_FAIL(reterr, SK_EINVAL, "a resource's name has 1 to %zu bytes, got '%s'", room - 1,
+                           name ? name : "");
     }
     return SK_OK;
 }
@@ -301,7 +305,7 @@ uint8_t *sk__resources_write(uint8_t *at, const sk_resource *resources, int n) {
     return at;
 }
 
-/* ---- tasks and calls ----------------------------------------------------------------------------------------------- */
+/* ---- tasks and calls --------------------------------------------------------------------------------------------- */
 /* A submission, of either kind. */
 typedef struct order {
     sk_message         head;
@@ -378,7 +382,8 @@ static sk_status submit_locked(sk__client *client, const order *self, sk_ref *re
 static sk_status submit(sk__client *client, order *self, sk_ref *ret_refs, sk_error *reterr) {
     if (self->n_returns == 0) self->n_returns = 1;
     if (self->n_returns < 0 || self->n_returns > RETURNS_MAX)
-        return SK_FAIL(reterr, SK_EINVAL, "%d returns; a worker process may ask for 1 to %d", self->n_returns, RETURNS_MAX);
+        return SK_FAIL(reterr, SK_EINVAL, "%d returns; a worker process may ask for 1 to %d", self->n_returns,
+                       RETURNS_MAX);
     pthread_mutex_lock(&client->lock);
     sk_status status = submit_locked(client, self, ret_refs, reterr);
     pthread_mutex_unlock(&client->lock);

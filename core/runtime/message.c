@@ -85,7 +85,8 @@ static sk_status check_counts(const sk_message *message, const kind_rule *rule, 
         return SK_FAIL(reterr, SK_ECORRUPT, "a %s message of method %" PRId32, rule->name, message->method);
     if (message->kind == SK_MSG_REPLY && (message->method < 0 || message->method > 1))
         return SK_FAIL(reterr, SK_ECORRUPT, "a REPLY message with %" PRId32 " states, wanted 0 or 1", message->method);
-    if (message->kind == SK_MSG_ASK && (message->method < SK_ASK_ACTOR_CREATE || message->method > SK_ASK_GROUP_DESTROY))
+    if (message->kind == SK_MSG_ASK &&
+        (message->method < SK_ASK_ACTOR_CREATE || message->method > SK_ASK_GROUP_DESTROY))
         return SK_FAIL(reterr, SK_ECORRUPT, "an ASK message of unknown question %" PRId32, message->method);
     return SK_OK;
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- arguments ----------------------------------------------------------------------------------------------------- */
+/* ---- arguments --------------------------------------------------------------------------------------------------- */
 sk_status sk__work_open(const sk__client *client, sk_bytes payload, sk_bytes *ret_rest, sk_error *reterr) {
     sk_bytes  rest = payload;
     sk_record record;
@@ -30,7 +30,8 @@ sk_status sk__work_next(const sk__client *client, sk_bytes *rest, sk_bytes *ret_
         return SK_OK;
     }
     if (record.kind != SK_PACKED_EXTENT)
-        return SK_FAIL(reterr, SK_ECORRUPT, "an argument's record is of kind %d, wanted its bytes or their place", record.kind);
+        return SK_FAIL(reterr, SK_ECORRUPT, "an argument's record is of kind %d, wanted its bytes or their place",
+                       record.kind);
     void *place = sk__client_place(client, record.extent);
     if (!place || record.extent.offset % 16 != 0)
         return SK_FAIL(reterr, SK_ECORRUPT, "an argument of %" PRIu64 " bytes at %" PRIu64 ": not in the store",
@@ -44,7 +45,7 @@ sk_status sk__work_close(sk_bytes rest, sk_error *reterr) {
     return SK_OK;
 }
 
-/* ---- a job's beginning and end ------------------------------------------------------------------------------------- */
+/* ---- a job's beginning and end ----------------------------------------------------------------------------------- */
 static bool call_is_cancelled(const sk_call *call) {
     sk__work *work = call->host;
     return sk__work_is_cancelled(work) || atomic_load_explicit(&work->client->line->stopping, memory_order_relaxed);
@@ -78,7 +79,8 @@ static size_t answer_size(const sk_call *call) {
         const sk__return *ret = &call->returns[i];
         size += ret->extent.size ? SK_PACKED_EXTENT_SIZE : sk_packed_value_size(ret->bytes.size);
     }
-    if (call->has_state) size += call->state_extent.size ? SK_PACKED_EXTENT_SIZE : sk_packed_value_size(call->state.size);
+    if (call->has_state)
+        size += call->state_extent.size ? SK_PACKED_EXTENT_SIZE : sk_packed_value_size(call->state.size);
     return size;
 }
 
@@ -118,7 +120,8 @@ static sk_status send_answer(sk__work *self, const sk_message *reply, sk_urgency
     return message ? SK_OK : SK_FAIL(reterr, SK_EINTERRUPTED, "the program is ending");
 }
 
-static void send_error(sk__work *self, const sk_message *reply, sk_status status, const sk_error *err, sk_urgency urgency) {
+static void send_error(sk__work *self, const sk_message *reply, sk_status status, const sk_error *err,
+                       sk_urgency urgency) {
     char       text[sizeof err->msg + 128];
     sk_message message = *reply;
     sk_error   failure = {0};
@@ -135,8 +138,8 @@ void sk__work_end(sk__work *self, const sk_message *message, sk_status status, c
     sk__client *client = self->client;
     sk_line    *line = client->line;
     sk_error    own = {0};
-    sk_message  reply = {.magic = SK_MESSAGE_MAGIC, .kind = SK_MSG_REPLY, .job = message->job, .subject = message->subject,
-                         .n_returns = (uint32_t)self->call.n_returns, .a = start_ns, .b = sk_clock_now_ns() - start_ns};
+    sk_message  reply = {.magic = SK_MESSAGE_MAGIC, .kind = SK_MSG_REPLY, .job = message->job,
+                         .subject = message->subject, .n_returns = (uint32_t)self->call.n_returns, .a = start_ns, .b = sk_clock_now_ns() - start_ns};
     /* the loop looks again before it sleeps and tells the driver then; other threads do not */
     sk_urgency urgency = self->is_loop ? SK_MAIL_PLAIN : SK_MAIL_URGENT;
     if (status == SK_OK) {
@@ -173,9 +176,10 @@ void sk__work_deinit(sk__work *self) {
     self->borrowed = NULL;
 }
 
-/* ---- a task in the calling thread ---------------------------------------------------------------------------------- */
+/* ---- a task in the calling thread -------------------------------------------------------------------------------- */
 /* Aligned copies of the arguments by value, the values of those by reference. */
-static sk_status gather_args(sk__client *client, const sk_task *task, sk_call *call, uint8_t **ret_copies, sk_error *reterr) {
+static sk_status gather_args(sk__client *client, const sk_task *task, sk_call *call, uint8_t **ret_copies,
+                             sk_error *reterr) {
     size_t size = 16;
     for (int i = 0; i < task->n_args; i++) size += (task->args[i].size + 15) & ~(size_t)15;
     uint8_t *at = *ret_copies = aligned_alloc(16, size);

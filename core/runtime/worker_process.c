@@ -38,7 +38,7 @@ typedef struct server {
     int        n_actors, actors_cap;
 } server;
 
-/* ---- calls --------------------------------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 static hosted *find_actor(const server *self, uint64_t id) {
     for (int i = 0; i < self->n_actors; i++)
         if (self->actors[i]->id == id) return self->actors[i];
@@ -73,7 +73,7 @@ static void do_call(sk__work *work, const hosted *actor, const sk_message *messa
     sk__work_end(work, message, status, &err, start_ns);
 }
 
-/* ---- actors with threads of their own ------------------------------------------------------------------------------- */
+/* ---- actors with threads of their own ---------------------------------------------------------------------------- */
 static void *run_pool_thread(void *arg) {
     pool       *self = arg;
     sk__client *client = self->client;
@@ -146,14 +146,14 @@ static sk_status pool_create(sk__client *client, hosted *actor, int64_t n, pool 
     if (rc != 0) {
         int n_started = self->n;
         pool_destroy(&self);
-        return SK_FAIL(reterr, SK_ELIMIT, "cannot start thread %d of %" PRId64 " (max_concurrency): %s", n_started + 1, n,
-                       strerror(rc));
+        return SK_FAIL(reterr, SK_ELIMIT, "cannot start thread %d of %" PRId64 " (max_concurrency): %s",
+                       n_started + 1, n, strerror(rc));
     }
     *ret_pool = self;
     return SK_OK;
 }
 
-/* ---- actors -------------------------------------------------------------------------------------------------------- */
+/* ---- actors ------------------------------------------------------------------------------------------------------ */
 static sk_status reserve_actor(server *self, sk_error *reterr) {
     if (self->n_actors < self->actors_cap) return SK_OK;
     int      cap = self->actors_cap ? 2 * self->actors_cap : 1;
@@ -195,7 +195,8 @@ static sk_status read_create(server *self, const sk_message *message, sk_bytes p
 }
 
 /* Fills what destroy_actor gives back, also when it fails. */
-static sk_status make_actor(server *self, const sk_message *message, sk_bytes payload, hosted *actor, sk_error *reterr) {
+static sk_status make_actor(server *self, const sk_message *message, sk_bytes payload, hosted *actor,
+                            sk_error *reterr) {
     sk_bytes              state = {0};
     const sk_actor_class *cls = actor->cls;
     void                 *made = NULL;
@@ -209,7 +210,8 @@ static sk_status make_actor(server *self, const sk_message *message, sk_bytes pa
 }
 
 static sk_status create_actor(server *self, const sk_message *message, sk_bytes payload, sk_error *reterr) {
-    if (find_actor(self, message->subject)) return SK_FAIL(reterr, SK_EINVAL, "the worker has an actor of this id already");
+    if (find_actor(self, message->subject))
+        return SK_FAIL(reterr, SK_EINVAL, "the worker has an actor of this id already");
     const sk_function *function = sk_registry_find(self->client.registry, message->function);
     if (!function || !function->cls)
         return SK_FAIL(reterr, SK_ENOTFOUND, "a worker process has no class of hash %016" PRIx64
@@ -230,7 +232,7 @@ static void destroy_actors(server *self) {
     self->actors = NULL;
 }
 
-/* ---- the loop ------------------------------------------------------------------------------------------------------ */
+/* ---- the loop ---------------------------------------------------------------------------------------------------- */
 /* A task or a create, from its begin to its answer. */
 static void do_job(server *self, const sk_message *message, sk_bytes payload) {
     sk__work *work = &self->work;
@@ -311,7 +313,7 @@ int sk__worker_serve(sk_board *board, int line, sk__store_view store, const sk_r
     return status == SK_OK ? SK__EXIT_STOPPED : SK__EXIT_FAILED;
 }
 
-/* ---- the process --------------------------------------------------------------------------------------------------- */
+/* ---- the process ------------------------------------------------------------------------------------------------- */
 /* A first SIGTERM is the driver's business: whoever ends a whole process group (timeout, systemd) reaches both, and the
  * driver wants to finish what it does first. A second one ends the worker at once. */
 static void on_sigterm(int signal_number) {
@@ -349,7 +351,8 @@ static bool parse_number(const char **text, char end_char, uint64_t max, uint64_
 static bool parse_ref(const char *text, sk_block_ref *ret_ref) {
     uint64_t pid, fd;
     if (!parse_number(&text, ',', INT32_MAX, &pid) || !parse_number(&text, ',', INT32_MAX, &fd) ||
-        !parse_number(&text, ',', UINT64_MAX, &ret_ref->id) || !parse_number(&text, 0, UINT64_MAX, &ret_ref->size_bytes))
+        !parse_number(&text, ',', UINT64_MAX, &ret_ref->id) ||
+        !parse_number(&text, 0, UINT64_MAX, &ret_ref->size_bytes))
         return false;
     ret_ref->pid = (int32_t)pid;
     ret_ref->fd = (int32_t)fd;
@@ -383,15 +386,16 @@ typedef struct process {
 
 static sk_status open_board(process *self, const sk_block_ref *ref, sk_error *reterr) {
     if (ref->size_bytes < sizeof(sk_board))
-        return SK_FAIL(reterr, SK_EVERSION, "the board has %" PRIu64 " bytes, wanted %zu", ref->size_bytes, sizeof(sk_board));
+        return SK_FAIL(reterr, SK_EVERSION, "the board has %" PRIu64 " bytes, wanted %zu", ref->size_bytes,
+                       sizeof(sk_board));
     SK_TRY(sk_block_open(ref, &self->board_block, reterr));
     self->board = sk_block_data(self->board_block);
     if (memcmp(self->board->magic, SK_BOARD_MAGIC, sizeof SK_BOARD_MAGIC) != 0)
         return SK_FAIL(reterr, SK_ECORRUPT, "the board is none");
     if (self->board->version != SK_BOARD_VERSION || self->board->size != sizeof(sk_board))
-        return SK_FAIL(reterr, SK_EVERSION, "the board is of version %u with %" PRIu64 " bytes, wanted %u with %zu: the worker "
-                       "program was built with another skiff", self->board->version, self->board->size, SK_BOARD_VERSION,
-                       sizeof(sk_board));
+        return SK_FAIL(reterr, SK_EVERSION, "the board is of version %u with %" PRIu64 " bytes, wanted %u with %zu: "
+                       "the worker program was built with another skiff", self->board->version, self->board->size,
+                       SK_BOARD_VERSION, sizeof(sk_board));
     return SK_OK;
 }
 

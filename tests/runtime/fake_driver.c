@@ -7,7 +7,8 @@
 
 static void *run_worker(void *arg) {
     fake *self = arg;
-    self->exit_status = sk__worker_serve(self->board, FAKE_LINE, (sk__store_view){self->store, FAKE_STORE}, self->registry);
+    self->exit_status = sk__worker_serve(self->board, FAKE_LINE, (sk__store_view){self->store, FAKE_STORE},
+                                         self->registry);
     return NULL;
 }
 
@@ -130,7 +131,8 @@ const sk_message *fake_next(fake *self) {
 const sk_message *fake_expect(fake *self, sk_message_kind kind) {
     const sk_message *message = fake_next(self);
     bool              is_about_blocking = kind == SK_MSG_BLOCKED || kind == SK_MSG_UNBLOCKED;
-    while (!is_about_blocking && (message->kind == SK_MSG_BLOCKED || message->kind == SK_MSG_UNBLOCKED)) message = fake_next(self);
+    while (!is_about_blocking && (message->kind == SK_MSG_BLOCKED || message->kind == SK_MSG_UNBLOCKED))
+        message = fake_next(self);
     cr_assert_eq(message->kind, kind, "wanted a message of kind %d, got %d: %.*s", kind, message->kind,
                  message->status ? (int)self->payload.size : 0, (const char *)self->payload.data);
     return message;

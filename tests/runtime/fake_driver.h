@@ -37,8 +37,8 @@ void fake_send(fake *self, sk_message head, const void *payload, size_t size);
 void fake_send_raw(fake *self, const void *bytes, size_t size);
 /* The next message, checked; IDS, ALLOC and FREE are dealt with. Its payload is in self->payload. */
 const sk_message *fake_next(fake *self);
-/* The next one has to be of this kind. Passes over BLOCKED and UNBLOCKED, which any wait on a slow machine may say, unless
- * one of them is wanted. */
+/* The next one has to be of this kind. Passes over BLOCKED and UNBLOCKED, which any wait on a slow machine may say,
+ * unless one of them is wanted. */
 const sk_message *fake_expect(fake *self, sk_message_kind kind);
 /* Is nothing more said within a moment? */
 bool fake_is_silent(fake *self);

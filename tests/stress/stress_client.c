@@ -1,6 +1,6 @@
-/* stress_client: an actor of a worker with four threads and two threads of its program's own, all of which put, get, submit and
- * release at the same time through one line, while a driver answers what it is asked. Each call returns what it should, and nothing
- * stays counted. */
+/* stress_client: an actor of a worker with four threads and two threads of its program's own, all of which put, get,
+ * submit and release at the same time through one line, while a driver answers what it is asked. Each call returns
+ * what it should, and nothing stays counted. */
 #include "core/base/clock.h"
 #include "core/runtime/internal.h"
 #include "core/runtime/worker_process.h"
@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE = 0, STORE = 8 << 20, N_CALLS = 400, N_ROUNDS = 20, N_THREADS = 4, LONG_MS = 60000, LARGE = 5000, FIRST_ID = 1000,
-       IDS = 1 << 20,
+enum { LINE = 0, STORE = 8 << 20, N_CALLS = 400, N_ROUNDS = 20, N_THREADS = 4, LONG_MS = 60000, LARGE = 5000,
+       FIRST_ID = 1000, IDS = 1 << 20,
        SLOT = 8192, SLOTS = STORE / SLOT };
 
 static void check(int good, const char *what) {
@@ -20,7 +20,7 @@ static void check(int good, const char *what) {
     exit(1);
 }
 
-/* ---- the worker's side ------------------------------------------------------------------------------------------------ */
+/* ---- the worker's side ------------------------------------------------------------------------------------------- */
 /* A little of everything; gives how many of its rounds went well. */
 static sk_status play(sk__client *client, int *ret_n, sk_error *reterr) {
     static const char bytes[LARGE];
@@ -60,7 +60,8 @@ static pthread_t own_threads[2];
 static sk_status create(sk_call *call, void **ret_self, sk_error *reterr) {
     (void)reterr;
     *ret_self = own_threads;
-    for (int i = 0; i < 2; i++) check(pthread_create(&own_threads[i], NULL, play_freely, call->rt->client) == 0, "no thread");
+    for (int i = 0; i < 2; i++)
+        check(pthread_create(&own_threads[i], NULL, play_freely, call->rt->client) == 0, "no thread");
     return SK_OK;
 }
 
@@ -93,7 +94,7 @@ static void *run_worker(void *arg) {
     return NULL;
 }
 
-/* ---- the driver's side ------------------------------------------------------------------------------------------------- */
+/* ---- the driver's side ------------------------------------------------------------------------------------------- */
 static sk_line       *line;
 static sk_ring_writer down;
 static sk_ring_reader up;
@@ -193,9 +194,11 @@ static int on_message(const sk_message *m, sk_bytes payload) {
 static void order_calls(void) {
     _Alignas(16) uint8_t packed[64];
     sk_packed_put_value(packed, "player", 6);
-    say((sk_message){.kind = SK_MSG_CREATE, .job = 1, .subject = 5, .function = sk_function_hash("t.player"), .a = N_THREADS},
+    say((sk_message){.kind = SK_MSG_CREATE, .job = 1, .subject = 5, .function = sk_function_hash("t.player"),
+                     .a = N_THREADS},
         packed, sk_packed_value_size(6));
-    for (int i = 0; i < N_CALLS; i++) say((sk_message){.kind = SK_MSG_CALL, .job = 2 + (uint64_t)i, .subject = 5, .n_returns = 1}, NULL, 0);
+    for (int i = 0; i < N_CALLS; i++)
+        say((sk_message){.kind = SK_MSG_CALL, .job = 2 + (uint64_t)i, .subject = 5, .n_returns = 1}, NULL, 0);
     say((sk_message){.kind = SK_MSG_STOP}, NULL, 0);
 }
 
@@ -212,7 +215,8 @@ static void drive(void) {
             sched_yield();
             continue;
         }
-        check(status == SK_OK && sk_message_parse(bytes, size, SK_TO_DRIVER, &message, &payload, NULL) == SK_OK, "damaged mail");
+        check(status == SK_OK && sk_message_parse(bytes, size, SK_TO_DRIVER, &message, &payload, NULL) == SK_OK,
+              "damaged mail");
         int goes_on = on_message(message, payload);
         sk_ring_pop(&up);
         if (!goes_on) return;
@@ -224,7 +228,8 @@ int main(void) {
     worker    it = {.store = {aligned_alloc(64, STORE), STORE}};
     pthread_t thread;
     check(it.store.data && sk_board_create("stress", &block, &it.board, NULL) == SK_OK, "no board");
-    check(sk_registry_create(&it.registry, NULL) == SK_OK && sk_registry_add_module(it.registry, &module, NULL) == SK_OK, "no registry");
+    check(sk_registry_create(&it.registry, NULL) == SK_OK && sk_registry_add_module(it.registry, &module, NULL) == SK_OK,
+          "no registry");
     line = &it.board->lines[LINE];
     sk_ring_writer_init(&down, &line->down);
     sk_ring_reader_init(&up, &line->up);
