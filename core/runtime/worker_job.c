@@ -139,7 +139,8 @@ void sk__work_end(sk__work *self, const sk_message *message, sk_status status, c
     sk_line    *line = client->line;
     sk_error    own = {0};
     sk_message  reply = {.magic = SK_MESSAGE_MAGIC, .kind = SK_MSG_REPLY, .job = message->job,
-                         .subject = message->subject, .n_returns = (uint32_t)self->call.n_returns, .a = start_ns, .b = sk_clock_now_ns() - start_ns};
+                         .subject = message->subject, .n_returns = (uint32_t)self->call.n_returns,
+                         .a = start_ns, .b = sk_clock_now_ns() - start_ns};
     /* the loop looks again before it sleeps and tells the driver then; other threads do not */
     sk_urgency urgency = self->is_loop ? SK_MAIL_PLAIN : SK_MAIL_URGENT;
     if (status == SK_OK) {

@@ -228,7 +228,8 @@ int main(void) {
     worker    it = {.store = {aligned_alloc(64, STORE), STORE}};
     pthread_t thread;
     check(it.store.data && sk_board_create("stress", &block, &it.board, NULL) == SK_OK, "no board");
-    check(sk_registry_create(&it.registry, NULL) == SK_OK && sk_registry_add_module(it.registry, &module, NULL) == SK_OK,
+    check(sk_registry_create(&it.registry, NULL) == SK_OK &&
+          sk_registry_add_module(it.registry, &module, NULL) == SK_OK,
           "no registry");
     line = &it.board->lines[LINE];
     sk_ring_writer_init(&down, &line->down);
