@@ -217,7 +217,7 @@ void sk__actor_push(sk__driver *d, sk__job *job, bool in_front) {
         const char *how = self->state == SK_ACTOR_DEAD ? self->end : "was asked to stop before this call";
         bool        named = strncmp(how, self->name, strlen(self->name)) == 0;
         sk__job_fail(d, job, sk__failure_create(SK_EDEAD, "%s%s%s", named ? "" : self->name, named ? "" : " ", how));
-        return;
+        return; /* also where its create failed: that status is told by waiting for it */
     }
     if (in_front) sk__list_push_front(&self->queue, job);
     else sk__list_push(&self->queue, job);
@@ -405,8 +405,7 @@ static void fail_calls(sk__driver *d, sk__actor *self) {
             if (job->kind != SK__METHOD) continue;
             sk__peer_forget_job(d, job);
             bool named = strncmp(self->end, self->name, strlen(self->name)) == 0;
-            sk__job_fail(d, job, sk__failure_create(self->end_status, "%s%s%s", named ? "" : self->name, named ? "" : " ",
-                                                    self->end));
+            sk__job_fail(d, job, sk__failure_create(SK_EDEAD, "%s%s%s", named ? "" : self->name, named ? "" : " ", self->end));
             next = lists[i]->first; /* its end may have changed the list */
             while (next && next->kind != SK__METHOD) next = next->next;
         }
@@ -423,6 +422,20 @@ static void drop_create(sk__driver *d, sk__actor *self) {
     d->n.n_canceled++;
     sk__watch_row(d, self->function)->n_canceled++;
     sk__job_release(d, create);
+}
+
+/* Threads cannot be stopped in a call: its caller is told now, the call itself ends when it ends. */
+static void fail_running(sk__driver *d, sk__actor *self) {
+    sk__list *lists[] = {&self->running, &d->pool.ready};
+    for (int i = 0; i < SK_COUNT(lists); i++) {
+        for (sk__job *job = lists[i]->first, *next; job; job = next) {
+            next = job->next;
+            if (job->actor != self || job->kind != SK__METHOD || job->canceled) continue;
+            sk__failure *failure = sk__failure_create(SK_EDEAD, "%s %s", self->name, self->end);
+            sk__job_end_early(d, job, failure);
+            sk__failure_release(failure);
+        }
+    }
 }
 
 void sk__actor_end(sk__driver *d, sk__actor *self, sk_status status, const char *how) {
@@ -446,6 +459,7 @@ void sk__actor_end(sk__driver *d, sk__actor *self, sk_status status, const char 
     d->n.n_actors--;
     drop_create(d, self);
     fail_calls(d, self);
+    if (self->placement == SK_PLACE_THREAD) fail_running(d, self);
     if (self->has_lease) sk_resources_give_back(d->resources, &self->lease);
     self->has_lease = false;
     d->resources_changed = d->has_mail_work = true;

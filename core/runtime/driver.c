@@ -309,13 +309,20 @@ static int64_t next_timer(sk__driver *d, int64_t now_ns) {
     while (d->n_timed_actors > 0 && (actor = sk__slab_next(&d->actors, &at)))
         if (actor->state == SK_ACTOR_RESTARTING && actor->start_at_ns < next_ns) next_ns = actor->start_at_ns;
     if (next_ns != INT64_MAX && next_ns - now_ns < TRIM_NS) return next_ns > now_ns + TICK_NS ? next_ns - now_ns : TICK_NS;
-    return d->n_open > 0 || d->n_task_peers > 2 || next_ns != INT64_MAX ? TRIM_NS : -1;
+    /* What people see is refreshed until nothing has changed since. */
+    uint64_t sum = d->n.n_submitted + d->n.n_done + d->n.n_failed + d->n.n_canceled + d->n.n_objects + d->n.n_groups +
+                   d->n.object_bytes + d->n.n_actors + (uint64_t)d->n_peers;
+    bool changed = sum != d->shown;
+    d->shown = sum;
+    d->napping = !(changed || d->n_open > 0 || d->n_task_peers > 2 || next_ns != INT64_MAX);
+    return d->napping ? -1 : changed ? SHOW_NS : TRIM_NS;
 }
 
 static void check_timers(sk__driver *d, int64_t now_ns) {
     sk__jobs_check_deadlines(d, now_ns);
     sk__actors_check_timers(d, now_ns);
     sk__pool_grow(d, now_ns);
+    sk__watch_refresh(d);
     sk__watch_progress(d, now_ns);
     if (now_ns - d->trimmed_ns < TRIM_NS) return;
     d->trimmed_ns = now_ns;
@@ -341,6 +348,20 @@ static void *pump(void *arg) {
 }
 
 void sk__driver_wake_pump(sk__driver *d) { sk_bell_ring(&d->board->pump); }
+
+void sk__driver_leave(sk__driver *d) {
+    while (d->has_mail_work) {
+        d->has_mail_work = false;
+        sk__schedule(d);
+    }
+    if (d->napping) {
+        d->napping = false;
+        sk__driver_wake_pump(d);
+    } else if (!d->has_pump && d->n_unlocks++ % 16 == 0) { /* a program that runs all by itself */
+        sk__watch_refresh(d);
+    }
+    sk__driver_unlock(d);
+}
 
 sk_status sk__driver_need_pump(sk__driver *d, sk_error *reterr) {
     if (d->has_pump) return SK_OK;

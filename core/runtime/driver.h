@@ -87,6 +87,7 @@ struct sk__object {
     void          *slab_free;
     uint8_t        state, place;
     bool           program_pins; /* the driver's program has seen its address        */
+    bool           in_stock;     /* a worker may use it for something new; not counted */
     uint32_t       n_program;    /* counts of the driver's program                   */
     uint32_t       n_jobs;       /* jobs that take it as an argument                 */
     uint32_t       n_pins;       /* readers of its memory: it must stay where it is  */
@@ -109,6 +110,8 @@ struct sk__object {
 /* A pending object; n_program as given. NULL: no memory. */
 sk__object *sk__object_create(sk__driver *d, uint32_t n_program);
 sk__object *sk__object_find(sk__driver *d, uint64_t id);
+/* One from a worker's stock is used: it counts from now on. */
+void sk__object_count(sk__driver *d, sk__object *self);
 /* Store a copy as its value; above SK_INLINE_MAX in the store. Does not announce. */
 SK_NODISCARD sk_status sk__object_fill(sk__driver *d, sk__object *self, const void *data, size_t size, sk_error *reterr);
 /* Its value lies in an extent, which it takes. */
@@ -122,7 +125,7 @@ void sk__object_settle(sk__driver *d, sk__object *self);
  * SK_ELIMIT: no room now. Only READY ones. */
 SK_NODISCARD sk_status sk__object_load(sk__driver *d, sk__object *self, sk_error *reterr);
 sk_bytes sk__object_bytes(sk__driver *d, const sk__object *self); /* loaded ones */
-void sk__object_pin(sk__object *self);
+void sk__object_pin(sk__driver *d, sk__object *self);
 void sk__object_unpin(sk__driver *d, sk__object *self);
 /* Room in the store, spilling others if need be. */
 SK_NODISCARD sk_status sk__objects_alloc(sk__driver *d, size_t size, sk_extent *ret_extent, sk_error *reterr);
@@ -223,6 +226,8 @@ void sk__job_died(sk__driver *d, sk__job *self, const char *how);
 /* It ends without a value. Takes the failure. */
 void sk__job_fail(sk__driver *d, sk__job *self, sk__failure *failure);
 void sk__job_cancel(sk__driver *d, sk__job *self, sk_cancel_how how);
+/* Of one that runs: its references fail now; it may go on for a while. Does not take the failure. */
+void sk__job_end_early(sk__driver *d, sk__job *self, sk__failure *failure);
 void sk__job_release(sk__driver *d, sk__job *self); /* one user less */
 void sk__job_set_deadline(sk__driver *d, sk__job *self);
 void sk__jobs_check_deadlines(sk__driver *d, int64_t now_ns);
@@ -257,7 +262,7 @@ void sk__class_push(sk__driver *d, sk__job *job, bool in_front);
 void sk__schedule(sk__driver *d);
 void sk__schedule_group_gone(sk__driver *d, sk_group group);
 /* Workers cannot be started: fail what waits for them. */
-void sk__schedule_fail_starts(sk__driver *d, const char *text);
+void sk__schedule_fail_starts(sk__driver *d, sk_status status, const char *text);
 /* Stop workers that nobody needs any more. */
 void sk__schedule_trim(sk__driver *d, int64_t now_ns);
 int64_t sk__job_expected_ns(sk__driver *d, const sk__job *job); /* how long it may run, by what its function needed so far */
@@ -282,6 +287,7 @@ struct sk__actor {
     sk__job           *create;   /* counted; runs once more for each start           */
     bool               is_dispatching, is_starting /* create is under way */, destroy_pushed;
     sk__list           queue;    /* calls that wait                                  */
+    sk__list           running;  /* THREAD: calls that run                           */
     int                n_running; /* THREAD: calls in threads                        */
     int64_t            n_open;   /* calls without an answer                          */
     int                max_concurrency, max_pending, max_restarts, max_task_retries, backoff_ms;
@@ -372,6 +378,7 @@ void sk__peer_send(sk__peer *self, const sk_message *head, const void *payload, 
 void sk__peer_send_value(sk__driver *d, sk__hold *hold); /* of an object that has ended */
 void sk__peer_forget_job(sk__driver *d, sk__job *job);   /* takes a job off its peer      */
 void sk__peer_cancel_job(sk__driver *d, sk__job *job);   /* tell the worker               */
+bool sk__peer_has_begun(const sk__driver *d, const sk__job *job); /* of a SENT one        */
 void sk__peer_stop(sk__driver *d, sk__peer *self);
 /* `why` reads "did not stop in time"; becomes part of how it ended. */
 void sk__peer_kill(sk__driver *d, sk__peer *self, const char *why);
@@ -492,6 +499,9 @@ struct sk__driver {
     bool                  has_pump, pump_stop;
     bool                  has_mail_work; /* schedule() is wanted                         */
     int64_t               trimmed_ns;
+    uint64_t              shown;    /* a sum of what the board showed last          */
+    bool                  napping;  /* the pump sleeps until it is woken            */
+    uint32_t              n_unlocks;
 };
 
 /* Create and destroy; without the lock. */
@@ -512,6 +522,8 @@ typedef bool (*sk__is_done)(sk__driver *d, void *arg);
 SK_NODISCARD sk_status sk__driver_wait(sk__driver *d, sk__is_done is_done, void *arg, int64_t deadline_ns, const char *what,
                                        uint64_t subject);
 void sk__driver_wake_pump(sk__driver *d);
+/* Do what a call of the program made possible, show it, and let go. */
+void sk__driver_leave(sk__driver *d);
 /* The pump must run from now on. */
 SK_NODISCARD sk_status sk__driver_need_pump(sk__driver *d, sk_error *reterr);
 
@@ -521,7 +533,8 @@ void sk__watch_ended(sk__driver *d, const sk__job *job, sk_status status, int64_
 void sk__watch_peer(sk__driver *d, const sk__peer *peer, sk_board_worker_state state);
 void sk__watch_actor(sk__driver *d, sk__actor *actor);
 void sk__watch_object(sk__driver *d, sk__object *object); /* large ones: shown, changed or gone */
-void sk__watch_sync(sk__driver *d);                       /* counters and resources */
+void sk__watch_sync(sk__driver *d);                       /* counters */
+void sk__watch_refresh(sk__driver *d);                    /* and all that changes too often to be written each time */
 void sk__watch_waiter(sk__driver *d, sk__waiter *waiter);  /* show it, or take it down (since_ns 0) */
 void sk__watch_progress(sk__driver *d, int64_t now_ns);   /* nothing moved for 10 s: say who waits for what */
 

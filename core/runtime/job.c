@@ -197,6 +197,7 @@ sk_status sk__job_adopt_returns(sk__driver *d, sk__job *self, sk__peer *from, in
         }
         object->maker = self;
         hold->wants_value = true;
+        sk__object_count(d, object);
         set_return(self, object->id);
     }
     return SK_OK;
@@ -396,6 +397,7 @@ static void requeue(sk__driver *d, sk__job *self) {
     if (self->state == SK__SENT || self->state == SK__RUNNING) d->n.n_running--;
     self->peer = NULL;
     self->state = SK__QUEUED;
+    if (self->placement == SK_PLACE_INLINE) return; /* its caller runs it again */
     if (self->kind == SK__METHOD) sk__actor_push(d, self, true);
     else sk__class_push(d, self, true);
 }
@@ -496,7 +498,7 @@ sk__pinned sk__job_pin(sk__driver *d, sk__job *self) {
         if (sk__object_load(d, object, &err) != SK_OK) result = SK__PIN_LATER;
         else if (object->state != SK__READY) result = SK__PIN_GONE;
         else {
-            sk__object_pin(object);
+            sk__object_pin(d, object);
             n_pinned++;
         }
     }
@@ -523,8 +525,7 @@ sk__pinned sk__job_pin(sk__driver *d, sk__job *self) {
 }
 
 /* ---- cancelling and timeouts ----------------------------------------------------------------------------------------- */
-/* Its references fail now; it may go on for a while. */
-static void end_early(sk__driver *d, sk__job *self, sk__failure *failure) {
+void sk__job_end_early(sk__driver *d, sk__job *self, sk__failure *failure) {
     self->canceled = true;
     fail_returns(d, self, failure);
     if (self->peer) sk__peer_cancel_job(d, self);
@@ -537,9 +538,12 @@ void sk__job_cancel(sk__driver *d, sk__job *self, sk_cancel_how how) {
         sk__job_fail(d, self, failure);
         return;
     }
-    end_early(d, self, failure);
+    sk__job_end_early(d, self, failure);
     sk__failure_release(failure);
-    if (how == SK_CANCEL_KILL && self->peer) sk__peer_kill(d, self->peer, "was killed to cancel what it ran");
+    if (how == SK_CANCEL_KILL && self->peer && sk__peer_has_begun(d, self)) {
+        self->peer->may_restart = true;
+        sk__peer_kill(d, self->peer, "was killed to cancel what it ran");
+    }
 }
 
 void sk__job_set_deadline(sk__driver *d, sk__job *self) {
@@ -558,9 +562,11 @@ static void time_out(sk__driver *d, sk__job *self) {
     sk__failure *failure =
         sk__failure_create(SK_ETIMEOUT, "%s: %s ran longer than %d ms", sk__job_name(self), method, self->timeout_ms);
     clear_deadline(d, self);
-    end_early(d, self, failure);
+    sk__job_end_early(d, self, failure);
     sk__failure_release(failure);
-    if (peer) sk__peer_kill(d, peer, "was killed because its job ran too long");
+    if (!peer) return;
+    peer->may_restart = true;
+    sk__peer_kill(d, peer, "was killed because its job ran too long");
 }
 
 void sk__jobs_check_deadlines(sk__driver *d, int64_t now_ns) {
@@ -569,8 +575,9 @@ void sk__jobs_check_deadlines(sk__driver *d, int64_t now_ns) {
         if (job->deadline_ns > now_ns) continue;
         /* What has not begun, because others of its worker ran before it, gets its time from when it begins. */
         sk_line *line = job->peer ? &d->board->lines[job->peer->line] : NULL;
-        bool     runs = !line || line->job == job->id;
-        int64_t  since_ns = line && runs ? line->job_since_ns : job->sent_ns;
+        bool     first = line && job->peer->sent.first == job; /* a worker that is stopped does not even begin it */
+        bool     runs = !line || first || line->job == job->id;
+        int64_t  since_ns = line && line->job == job->id ? line->job_since_ns : job->sent_ns;
         int64_t  due_ns = (runs ? since_ns : now_ns) + (int64_t)job->timeout_ms * 1000000;
         if (due_ns > now_ns) job->deadline_ns = due_ns;
         else time_out(d, job);

@@ -36,7 +36,8 @@ void sk__failure_release(sk__failure *self) {
 const char *sk__failure_text(const sk__failure *self) { return self == &no_memory ? "out of memory" : self->text; }
 
 sk_status sk__failure_tell(const sk__failure *self, sk_error *reterr) {
-    return SK_FAIL(reterr, self->status, "%s", sk__failure_text(self));
+    /* The place where it arose is part of the text, if it is known. */
+    return sk_error_set(reterr, self->status, NULL, 0, "%s", sk__failure_text(self));
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------------------- */
@@ -48,6 +49,11 @@ sk__object *sk__object_create(sk__driver *d, uint32_t n_program) {
     self->board_row = -1;
     d->n.n_objects++;
     return self;
+}
+
+void sk__object_count(sk__driver *d, sk__object *self) {
+    if (self->in_stock) d->n.n_objects++;
+    self->in_stock = false;
 }
 
 sk__object *sk__object_find(sk__driver *d, uint64_t id) { return sk__slab_find(&d->objects, id); }
@@ -90,8 +96,8 @@ void sk__object_settle(sk__driver *d, sk__object *self) {
     sk__job *maker = self->state == SK__PENDING ? NULL : self->maker;
     sk__failure_release(self->failure);
     SK_ASSERT(!self->dependents);
+    if (!self->in_stock) d->n.n_objects--;
     sk__slab_give(&d->objects, self);
-    d->n.n_objects--;
     if (maker) sk__job_release(d, maker);
 }
 
@@ -145,7 +151,7 @@ static void tell(sk__driver *d, sk__object *self) {
 /* Who hears of it may end other objects in turn: they line up here, since a chain of tasks can be long. An object is pinned
  * while it is in line. */
 static void tell_all(sk__driver *d, sk__object *self) {
-    sk__object_pin(self);
+    sk__object_pin(d, self);
     self->tell_next = NULL;
     *(d->tell_last ? &d->tell_last->tell_next : &d->tell_first) = self;
     d->tell_last = self;
@@ -182,11 +188,15 @@ sk_bytes sk__object_bytes(sk__driver *d, const sk__object *self) {
     return bytes;
 }
 
-void sk__object_pin(sk__object *self) { self->n_pins++; }
+void sk__object_pin(sk__driver *d, sk__object *self) {
+    self->n_pins++;
+    if (self->board_row >= 0) sk__watch_object(d, self);
+}
 
 void sk__object_unpin(sk__driver *d, sk__object *self) {
     SK_ASSERT(self->n_pins > 0);
     self->n_pins--;
+    if (self->board_row >= 0) sk__watch_object(d, self);
     if (self->n_pins == 0 && self->place == SK__IN_STORE) { /* used just now */
         lru_remove(d, self);
         lru_push(d, self);
@@ -257,7 +267,7 @@ sk_status sk__object_load(sk__driver *d, sk__object *self, sk_error *reterr) {
             self->at.extent = extent;
             lru_push(d, self);
             sk__watch_object(d, self);
-        } else if (status != SK_ELIMIT) {
+        } else if (status != SK_ELIMIT && status != SK_ENOMEM) {
             rebuild(d, self, err.msg);
         } else if (spill_one(d, &why) != SK_OK) {
             return SK_FAIL(reterr, SK_ELIMIT, "%s; %s", err.msg, why.msg);

@@ -212,7 +212,7 @@ void sk__peer_send_value(sk__driver *d, sk__hold *hold) {
     _Alignas(16) uint8_t record[sizeof(sk_packed) + SK_INLINE_MAX];
     uint8_t             *end;
     if (object->place == SK__IN_STORE) {
-        if (!hold->pins) sk__object_pin(object);
+        if (!hold->pins) sk__object_pin(d, object);
         hold->pins = true;
         end = sk_packed_put_extent(record, object->at.extent);
     } else {
@@ -280,8 +280,9 @@ static sk_status make_blob(sk__driver *d, sk__job *job, size_t size, sk_error *r
 
 bool sk__peer_has_room(sk__peer *self, const sk__job *job) {
     if (self->letters && !post_letters(self)) return false;
-    return sk_ring_has_room(&self->down, job->has_refs || job->kind == SK__CREATE ? SK_RING_MESSAGE_MAX
-                                                                                 : sizeof(sk_message) + job->packed_size);
+    size_t size = sizeof(sk_message) + job->packed_size; /* what is larger travels as a blob */
+    bool   any_size = job->has_refs || job->kind == SK__CREATE || size > SK_RING_MESSAGE_MAX;
+    return sk_ring_has_room(&self->down, any_size ? SK_RING_MESSAGE_MAX : size);
 }
 
 bool sk__peer_send_job(sk__driver *d, sk__peer *self, sk__job *job) {
@@ -337,6 +338,11 @@ void sk__peer_cancel_job(sk__driver *d, sk__job *job) {
     sk_line *line = &d->board->lines[job->peer->line];
     line->cancels[line->n_cancels % SK_COUNT(line->cancels)] = job->id;
     line->n_cancels++;
+    sk_bell_ring(&line->bell);
+}
+
+bool sk__peer_has_begun(const sk__driver *d, const sk__job *job) {
+    return job->sent_index <= d->board->lines[job->peer->line].n_started;
 }
 
 /* ---- messages -------------------------------------------------------------------------------------------------------- */
@@ -410,8 +416,9 @@ static void on_bounce(sk__driver *d, sk__peer *self, const sk_message *m) {
         sk__peer_malformed(d, self, "a task given back that it has not");
         return;
     }
-    take_back(self, job);
     self->n_sent--; /* it did not begin: those sent later move up */
+    for (sk__job *later = job->next; later; later = later->next) later->sent_index--;
+    take_back(self, job);
     sk__job_unpin(d, job);
     d->n.n_running--;
     job->peer = NULL;
@@ -476,11 +483,10 @@ void sk__peer_on_mail(sk__driver *d, sk__peer *self) {
 /* ---- death ----------------------------------------------------------------------------------------------------------- */
 /* What it was sent: begun or not. Backwards, since all go to the front of their queues. */
 static void return_jobs(sk__driver *d, sk__peer *self, const char *how) {
-    uint64_t n_started = d->board->lines[self->line].n_started;
     for (sk__job *job; (job = self->sent.last);) {
         take_back(self, job);
         if (job->kind == SK__CREATE) continue; /* its actor sees to it */
-        bool begun = job->sent_index <= n_started;
+        bool begun = sk__peer_has_begun(d, job);
         if (begun || job->canceled) {
             sk__job_died(d, job, how);
             continue;
@@ -535,7 +541,7 @@ static void on_death(sk__driver *d, const sk_death *death) {
     if (!actor && d->n_bad_starts >= BAD_STARTS_MAX) {
         char text[sizeof how + 64];
         snprintf(text, sizeof text, "worker processes cannot start: %s before it was ready", how);
-        sk__schedule_fail_starts(d, text);
+        sk__schedule_fail_starts(d, SK_EDEAD, text);
         d->n_bad_starts = 0;
     }
     free(self);

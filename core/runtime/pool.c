@@ -97,6 +97,7 @@ void sk__run_job(sk__driver *d, sk__job *job, sk_call *call, int thread) {
         call->is_cancelled = job_is_cancelled;
         call->is_actor = actor != NULL;
         point_at_args(d, job, call);
+        if (actor && job->kind == SK__METHOD) sk__list_push(&actor->running, job);
         status = run_unlocked(&run, actor ? actor->self : NULL, call, &made, &err);
     }
     if (run.has_lease) {
@@ -109,6 +110,7 @@ void sk__run_job(sk__driver *d, sk__job *job, sk_call *call, int thread) {
         return;
     }
     sk__watch_ended(d, job, status, start_ns, sk_clock_now_ns() - start_ns, getpid(), -1 - thread);
+    sk__list_remove(job);
     if (made) actor->self = made;
     if (actor && actor->placement == SK_PLACE_THREAD) sk__actor_on_run_end(d, actor);
     if (job->kind == SK__CREATE && status == SK_OK) sk__actor_on_created(d, actor, job, NULL);
@@ -125,6 +127,7 @@ void sk__run_block(sk__run *self) {
         d->resources_changed = d->has_mail_work = true;
     }
     sk__pool_grow(d, sk_clock_now_ns());
+    sk__driver_notify(d); /* what was given back may be what others lack */
 }
 
 void sk__run_unblock(sk__run *self) {

@@ -10,15 +10,6 @@
 #define KILL_MS  5000
 #define FOR_EVER INT64_MAX
 
-/* Do what a submission made possible, and let go. */
-static void unlock(sk__driver *d) {
-    while (d->has_mail_work) {
-        d->has_mail_work = false;
-        sk__schedule(d);
-    }
-    sk__driver_unlock(d);
-}
-
 static sk_status no_object(sk_ref ref, sk_error *reterr) {
     return SK_FAIL(reterr, SK_ENOTFOUND, "there is no object %" PRIx64 " (any more)", ref.id);
 }
@@ -59,7 +50,7 @@ sk_status sk__program_put(sk__driver *d, const void *data, size_t size, sk_ref *
         object->n_program = 0;
         sk__object_settle(d, object);
     }
-    sk__driver_unlock(d);
+    sk__driver_leave(d);
     return status;
 }
 
@@ -102,7 +93,7 @@ sk_status sk__program_put_end(sk__driver *d, sk_ref ref, sk_error *reterr) {
     if (!object) status = no_object(ref, reterr);
     else if (object->state != SK__FILLING) status = SK_FAIL(reterr, SK_EINVAL, "object %" PRIx64 " is not being filled", ref.id);
     else sk__object_announce(d, object);
-    unlock(d);
+    sk__driver_leave(d);
     return status;
 }
 
@@ -110,6 +101,9 @@ sk_status sk__program_put_end(sk__driver *d, sk_ref ref, sk_error *reterr) {
 static bool has_ended(const sk__object *object) {
     return !object || object->state == SK__READY || object->state == SK__FAILED;
 }
+
+/* {0} names nothing and never ends; what is gone has. */
+static bool ref_has_ended(sk__driver *d, sk_ref ref) { return ref.id && has_ended(sk__object_find(d, ref.id)); }
 
 static bool one_has_ended(sk__driver *d, void *arg) { return has_ended(sk__object_find(d, *(const uint64_t *)arg)); }
 
@@ -153,11 +147,11 @@ sk_status sk__program_get(sk__driver *d, sk_ref ref, int timeout_ms, sk_bytes *r
     if (status == SK_OK && ret_value) {
         if (object->place == SK__IN_STORE && !object->program_pins) {
             object->program_pins = true;
-            sk__object_pin(object);
+            sk__object_pin(d, object);
         }
         *ret_value = sk__object_bytes(d, object);
     }
-    unlock(d);
+    sk__driver_leave(d);
     return status;
 }
 
@@ -201,7 +195,7 @@ sk_status sk__program_get_all(sk__driver *d, const sk_ref *refs, int n, int time
         const sk__object *object = sk__object_find(d, refs[all.failed].id);
         status = object ? sk__failure_tell(object->failure, reterr) : no_object(refs[all.failed], reterr);
     }
-    unlock(d);
+    sk__driver_leave(d);
     return status;
 }
 
@@ -214,7 +208,7 @@ static bool enough_have_ended(sk__driver *d, void *arg) {
     some *these = arg;
     these->n_ended = 0;
     for (int i = 0; i < these->n && these->n_ended < these->n_wanted; i++)
-        these->n_ended += has_ended(sk__object_find(d, these->refs[i].id));
+        these->n_ended += ref_has_ended(d, these->refs[i]);
     return these->n_ended >= these->n_wanted;
 }
 
@@ -225,14 +219,14 @@ sk_status sk__program_wait(sk__driver *d, const sk_ref *refs, int n, int n_wante
     sk_status status = sk__driver_wait(d, enough_have_ended, &these, sk__deadline_ns(timeout_ms), "sk_wait", n > 0 ? refs[0].id : 0);
     *ret_n_ended = 0;
     for (int i = 0; i < n; i++) {
-        ret_ended[i] = has_ended(sk__object_find(d, refs[i].id));
+        ret_ended[i] = ref_has_ended(d, refs[i]);
         *ret_n_ended += ret_ended[i];
     }
     if (status == SK_ETIMEOUT)
         status = SK_FAIL(reterr, status, "%d of %d references have ended within %d ms, wanted %d", *ret_n_ended, n, timeout_ms,
                          n_wanted);
     else if (status != SK_OK) status = SK_FAIL(reterr, status, "interrupted while waiting for %d references", n);
-    unlock(d);
+    sk__driver_leave(d);
     return status;
 }
 
@@ -255,14 +249,14 @@ void sk__program_release(sk__driver *d, sk_ref *ref) {
             sk__object_settle(d, object);
         }
     }
-    sk__driver_unlock(d);
+    sk__driver_leave(d);
 }
 
 void sk__program_cancel(sk__driver *d, sk_ref ref, sk_cancel_how how) {
     sk__driver_lock(d);
     sk__object *object = sk__object_find(d, ref.id);
     if (object && object->state == SK__PENDING && object->maker) sk__job_cancel(d, object->maker, how);
-    unlock(d);
+    sk__driver_leave(d);
 }
 
 /* ---- tasks and calls --------------------------------------------------------------------------------------------------- */
@@ -330,9 +324,11 @@ static void run_inline(sk__driver *d, sk__job *job) {
             sk__job_cancel(d, job, SK_CANCEL_ASK);
     }
     if (job->state != SK__ENDED && kept) {
-        job->state = SK__RUNNING;
-        d->n.n_running++;
-        sk__run_job(d, job, &kept->call, -1);
+        do { /* again, if its error is to be tried again */
+            job->state = SK__RUNNING;
+            d->n.n_running++;
+            sk__run_job(d, job, &kept->call, -1);
+        } while (job->state == SK__QUEUED && sk__job_pin(d, job) == SK__PINNED);
     } else if (job->state != SK__ENDED) {
         sk__job_fail(d, job, sk__failure_create(SK_ENOMEM, "%s: no memory to run it", sk__job_name(job)));
     }
@@ -353,7 +349,7 @@ sk_status sk__program_submit(sk__driver *d, const sk_task *given, sk_ref *ret_re
         status = wait_for_room(d, reterr);
         if (status == SK_OK) status = sk__submit_task(d, &task, NULL, (sk_bytes){0}, NULL, ret_refs, &job, reterr);
         if (status == SK_OK && task.placement == SK_PLACE_INLINE) run_inline(d, job);
-        unlock(d);
+        sk__driver_leave(d);
     }
     release_large_args(d, given->args, given->n_args, task.args);
     return status;
@@ -372,7 +368,7 @@ sk_status sk__program_actor_call(sk__driver *d, sk_actor actor, const sk_method 
             if (job->actor->state == SK_ACTOR_ALIVE) run_inline(d, job);
             else sk__actor_push(d, job, false); /* which fails it: it is dead */
         }
-        unlock(d);
+        sk__driver_leave(d);
     }
     release_large_args(d, given->args, given->n_args, method.args);
     return status;
@@ -403,7 +399,7 @@ sk_status sk__program_actor_create(sk__driver *d, const sk_actor_params *given, 
             if (actor->state == SK_ACTOR_DEAD) status = sk__actor_tell_end(actor, reterr);
         }
         if (status == SK_OK) ret_actor->id = actor->id;
-        unlock(d);
+        sk__driver_leave(d);
     }
     release_large_args(d, given->args, given->n_args, params.args);
     return status;
@@ -431,7 +427,7 @@ sk_status sk__program_actor_wait(sk__driver *d, sk_actor id, int timeout_ms, sk_
         status = SK_FAIL(reterr, status, "%s: not ready within %d ms (%s)", actor->name, timeout_ms,
                          actor->state == SK_ACTOR_PENDING ? "it waits for arguments or resources" : "it creates itself");
     else if (status != SK_OK) status = SK_FAIL(reterr, status, "%s: interrupted while waiting until it is ready", actor->name);
-    unlock(d);
+    sk__driver_leave(d);
     return status;
 }
 
@@ -452,7 +448,7 @@ sk_status sk__program_actor_check(sk__driver *d, sk_actor id, int *ret_pid, sk_e
     if (!actor) status = no_actor(id, reterr);
     else if (actor->state == SK_ACTOR_DEAD) status = sk__actor_tell_end(actor, reterr);
     else if (ret_pid) *ret_pid = actor->placement != SK_PLACE_PROCESS ? d->board->pid : actor->peer ? actor->peer->pid : 0;
-    unlock(d);
+    sk__driver_leave(d);
     return status;
 }
 
@@ -463,7 +459,7 @@ void sk__program_actor_stop(sk__driver *d, sk_actor id) {
         sk__actor_stop(d, actor);
         destroy_inline(d, actor);
     }
-    unlock(d);
+    sk__driver_leave(d);
 }
 
 static bool is_gone(const sk__actor *actor) {
@@ -513,7 +509,7 @@ void sk__program_actor_join(sk__driver *d, const sk_actor *actors, int n, int ti
             if (processes) sk__driver_wait_event(d, deadline_ns);
         }
     }
-    unlock(d);
+    sk__driver_leave(d);
 }
 
 void sk__program_actor_kill(sk__driver *d, sk_actor id, sk_kill_how how) {
@@ -523,7 +519,7 @@ void sk__program_actor_kill(sk__driver *d, sk_actor id, sk_kill_how how) {
         sk__actor_kill(d, actor, how);
         destroy_inline(d, actor);
     }
-    unlock(d);
+    sk__driver_leave(d);
 }
 
 /* ---- groups ------------------------------------------------------------------------------------------------------------ */
@@ -532,7 +528,7 @@ sk_status sk__program_group_create(sk__driver *d, const sk_bundle *bundles, int 
     sk__driver_lock(d);
     sk_status status = sk_resources_group_create(d->resources, bundles, n, strategy, ret_group, reterr);
     if (status == SK_OK) d->n.n_groups++;
-    sk__driver_unlock(d);
+    sk__driver_leave(d);
     return status;
 }
 
@@ -549,7 +545,7 @@ sk_status sk__program_group_wait(sk__driver *d, sk_group group, int timeout_ms, 
     else if (status != SK_OK) status = SK_FAIL(reterr, status, "interrupted while waiting for a placement group");
     else if (!sk_resources_group_exists(d->resources, group))
         status = SK_FAIL(reterr, SK_ENOTFOUND, "there is no placement group %" PRIx64 " (any more)", group.id);
-    unlock(d);
+    sk__driver_leave(d);
     return status;
 }
 
@@ -570,7 +566,7 @@ void sk__program_group_destroy(sk__driver *d, sk_group *group) {
     sk__driver_lock(d);
     sk__group_destroy(d, *group);
     group->id = 0;
-    unlock(d);
+    sk__driver_leave(d);
 }
 
 sk_status sk__program_timeline(sk__driver *d, const char *path, sk_error *reterr) {

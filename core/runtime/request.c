@@ -36,6 +36,8 @@ static void on_ids(sk__driver *d, sk__peer *self, const sk_message *m) {
             sk__object_settle(d, object);
             break;
         }
+        object->in_stock = true;
+        d->n.n_objects--;
         ids[made] = object->id;
     }
     sk_error err = {0};
@@ -80,12 +82,19 @@ static bool on_put(sk__driver *d, sk__peer *self, const sk_message *m, sk_bytes 
     sk__hold   *hold = object ? sk__hold_find(object, self) : NULL;
     sk_record   record;
     sk_error    err = {0};
-    if (!hold || object->state != SK__PENDING || object->maker || sk_packed_next(&payload, &record, NULL) != SK_OK) return false;
+    if (!hold || object->state != SK__PENDING || object->maker) return false;
+    if (m->status != SK_OK) { /* it was to be made by an inline task */
+        sk__failure *failure = sk__failure_create((sk_status)m->status, "%.*s", (int)payload.size, (const char *)payload.data);
+        sk__object_count(d, object);
+        sk__object_fail(d, object, failure);
+        sk__failure_release(failure);
+        return true;
+    }
+    if (sk_packed_next(&payload, &record, NULL) != SK_OK) return false;
+    sk__object_count(d, object);
     if (record.kind == SK_PACKED_EXTENT) {
         if (!sk__peer_claim(self, record.extent)) return false;
         sk__object_take_extent(d, object, record.extent);
-        object->n_pins++; /* its maker goes on reading it where it wrote it */
-        hold->pins = true;
     } else if (record.kind != SK_PACKED_VALUE) {
         return false;
     } else if (sk__object_fill(d, object, record.value.data, record.value.size, &err) != SK_OK) {
@@ -170,6 +179,7 @@ static void refuse(sk__driver *d, sk__peer *self, const uint64_t *ids, uint32_t 
         sk__hold   *hold = object ? sk__hold_find(object, self) : NULL;
         if (!hold || object->state != SK__PENDING || object->maker) continue;
         hold->wants_value = true;
+        sk__object_count(d, object);
         sk__object_fail(d, object, failure);
     }
     sk__failure_release(failure);

@@ -146,7 +146,7 @@ static sk__peer *find_worker(sk__driver *d, sk__class *cls, const sk__job *job) 
                 return peer;
             }
             sk_resources_give_back(d->resources, &share);
-            if (!d->task_peers) sk__schedule_fail_starts(d, err.msg);
+            if (!d->task_peers) sk__schedule_fail_starts(d, err.status, err.msg);
             return NULL;
         }
     }
@@ -205,6 +205,7 @@ static void schedule_threads(sk__driver *d, sk__class *cls) {
 }
 
 void sk__schedule(sk__driver *d) {
+    if (d->destroying) return; /* nothing new begins */
     /* What is given back serves groups first, then actors, then tasks. */
     while (d->resources_changed) {
         d->resources_changed = false;
@@ -233,9 +234,9 @@ void sk__schedule_group_gone(sk__driver *d, sk_group group) {
         if (cls->group.id == group.id) fail_class(d, cls, SK_ECANCELED, "its placement group was destroyed");
 }
 
-void sk__schedule_fail_starts(sk__driver *d, const char *text) {
+void sk__schedule_fail_starts(sk__driver *d, sk_status status, const char *text) {
     for (sk__class *cls = d->classes; cls; cls = cls->next)
-        if (cls->placement == SK_PLACE_PROCESS) fail_class(d, cls, SK_EDEAD, text);
+        if (cls->placement == SK_PLACE_PROCESS) fail_class(d, cls, status, text);
 }
 
 void sk__schedule_trim(sk__driver *d, int64_t now_ns) {

@@ -111,8 +111,8 @@ void sk__watch_sync(sk__driver *d) {
     d->board->counters = d->n;
 }
 
-/* What changes too often to be written each time; for a board that is looked at now and then. */
-static void refresh(sk__driver *d) {
+void sk__watch_refresh(sk__driver *d) {
+    sk__watch_sync(d);
     sk_resource_row rows[SK_RESOURCE_KINDS_MAX];
     int             n = sk_resources_rows(d->resources, rows);
     for (int i = 0; i < n && i < SK_BOARD_RESOURCES; i++) {
@@ -173,7 +173,6 @@ void sk__watch_waiter(sk__driver *d, sk__waiter *waiter) {
 }
 
 void sk__watch_progress(sk__driver *d, int64_t now_ns) {
-    refresh(d);
     sk__waiter *waiter = d->waiters;
     if (!waiter || now_ns - d->progress_ns < QUIET_NS || now_ns - d->warned_ns < QUIET_NS) return;
     while (waiter && now_ns - waiter->since_ns < QUIET_NS) waiter = waiter->next;
