@@ -216,8 +216,9 @@ void sk__actor_push(sk__driver *d, sk__job *job, bool in_front) {
     if (self->state == SK_ACTOR_DEAD || (self->stopping && !in_front)) {
         const char *how = self->state == SK_ACTOR_DEAD ? self->end : "was asked to stop before this call";
         bool        named = strncmp(how, self->name, strlen(self->name)) == 0;
-        sk__job_fail(d, job, sk__failure_create(SK_EDEAD, "%s%s%s", named ? "" : self->name, named ? "" : " ", how));
-        return; /* also where its create failed: that status is told by waiting for it */
+        sk_status   status = self->state == SK_ACTOR_DEAD ? self->end_status : SK_EDEAD;
+        sk__job_fail(d, job, sk__failure_create(status, "%s%s%s", named ? "" : self->name, named ? "" : " ", how));
+        return;
     }
     if (in_front) sk__list_push_front(&self->queue, job);
     else sk__list_push(&self->queue, job);
@@ -405,7 +406,8 @@ static void fail_calls(sk__driver *d, sk__actor *self) {
             if (job->kind != SK__METHOD) continue;
             sk__peer_forget_job(d, job);
             bool named = strncmp(self->end, self->name, strlen(self->name)) == 0;
-            sk__job_fail(d, job, sk__failure_create(SK_EDEAD, "%s%s%s", named ? "" : self->name, named ? "" : " ", self->end));
+            sk__job_fail(d, job, sk__failure_create(self->end_status, "%s%s%s", named ? "" : self->name, named ? "" : " ",
+                                                    self->end));
             next = lists[i]->first; /* its end may have changed the list */
             while (next && next->kind != SK__METHOD) next = next->next;
         }

@@ -164,7 +164,7 @@ void sk_actor_kill(sk_runtime *rt, sk_actor actor, sk_kill_how how) {
 /* ---- groups ------------------------------------------------------------------------------------------------------------ */
 sk_status sk_group_create(sk_runtime *rt, const sk_bundle *bundles, int n, sk_strategy strategy, sk_group *ret_group,
                           sk_error *reterr) {
-    SK_ASSERT(rt && bundles && n > 0 && ret_group);
+    SK_ASSERT(rt && (bundles || n <= 0) && ret_group);
     return rt->driver ? sk__program_group_create(rt->driver, bundles, n, strategy, ret_group, reterr)
                       : sk__client_group_create(rt->client, bundles, n, strategy, ret_group, reterr);
 }

@@ -298,6 +298,15 @@ sk_status sk__driver_wait(sk__driver *d, sk__is_done is_done, void *arg, int64_t
 }
 
 /* ---- the pump -------------------------------------------------------------------------------------------------------- */
+/* Something that people see has changed since this was asked last. */
+static bool has_changed(sk__driver *d) {
+    uint64_t sum = d->n.n_submitted + d->n.n_done + d->n.n_failed + d->n.n_canceled + d->n.n_objects + d->n.n_groups +
+                   d->n.object_bytes + d->n.n_actors + (uint64_t)d->n_peers;
+    bool     changed = sum != d->shown;
+    d->shown = sum;
+    return changed;
+}
+
 /* How long it may sleep [ns]; negative: until it is woken. */
 static int64_t next_timer(sk__driver *d, int64_t now_ns) {
     if ((d->pool.ready.first && d->pool.n_idle == 0) || d->n_with_letters > 0) return TICK_NS;
@@ -309,11 +318,7 @@ static int64_t next_timer(sk__driver *d, int64_t now_ns) {
     while (d->n_timed_actors > 0 && (actor = sk__slab_next(&d->actors, &at)))
         if (actor->state == SK_ACTOR_RESTARTING && actor->start_at_ns < next_ns) next_ns = actor->start_at_ns;
     if (next_ns != INT64_MAX && next_ns - now_ns < TRIM_NS) return next_ns > now_ns + TICK_NS ? next_ns - now_ns : TICK_NS;
-    /* What people see is refreshed until nothing has changed since. */
-    uint64_t sum = d->n.n_submitted + d->n.n_done + d->n.n_failed + d->n.n_canceled + d->n.n_objects + d->n.n_groups +
-                   d->n.object_bytes + d->n.n_actors + (uint64_t)d->n_peers;
-    bool changed = sum != d->shown;
-    d->shown = sum;
+    bool changed = has_changed(d); /* what people see is refreshed until nothing has changed since */
     d->napping = !(changed || d->n_open > 0 || d->n_task_peers > 2 || next_ns != INT64_MAX);
     return d->napping ? -1 : changed ? SHOW_NS : TRIM_NS;
 }
@@ -357,7 +362,7 @@ void sk__driver_leave(sk__driver *d) {
     if (d->napping) {
         d->napping = false;
         sk__driver_wake_pump(d);
-    } else if (!d->has_pump && d->n_unlocks++ % 16 == 0) { /* a program that runs all by itself */
+    } else if (!d->has_pump && has_changed(d)) { /* a program that runs all by itself */
         sk__watch_refresh(d);
     }
     sk__driver_unlock(d);

@@ -501,7 +501,6 @@ struct sk__driver {
     int64_t               trimmed_ns;
     uint64_t              shown;    /* a sum of what the board showed last          */
     bool                  napping;  /* the pump sleeps until it is woken            */
-    uint32_t              n_unlocks;
 };
 
 /* Create and destroy; without the lock. */
