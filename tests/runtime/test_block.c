@@ -82,21 +82,17 @@ Test(block, destroy_accepts_null) {
 /* A worker writes what the driver reads, and the other way round. */
 Test(block, is_shared_between_processes) {
     sk_runtime *rt = start();
-    sk_actor *actor = make(rt, "runner-0", SK_PLACE_PROCESS);
+    sk_actor actor = make(rt, "runner-0", SK_PLACE_PROCESS);
     sk_block *mine = make_block(70000), *theirs = NULL;
-    fill_order order = {.ref = sk_block_get_ref(mine), .byte = 0xc3};
-    sk_future *future = call(actor, PROBE_BLOCK_FILL, &order, sizeof order);
-    wait_ok(future);
-    sk_future_destroy(&future);
+    fill_order fill = {.ref = sk_block_get_ref(mine), .byte = 0xc3};
+    take(rt, call(rt, actor, PROBE_BLOCK_FILL, &fill, sizeof fill), NULL, 0);
     for (int i = 0; i < 70000; i++) cr_assert_eq(((uint8_t *)sk_block_data(mine))[i], 0xc3);
 
     int64_t size = 123457;
     sk_block_ref ref;
     sk_error err = {0};
-    future = call(actor, PROBE_BLOCK_MAKE, &size, sizeof size);
-    memcpy(&ref, wait_ok(future).data, sizeof ref);
-    sk_future_destroy(&future);
-    cr_assert_eq(ref.pid, sk_actor_pid(actor));
+    take(rt, call_long(rt, actor, PROBE_BLOCK_MAKE, size), &ref, sizeof ref);
+    cr_assert_eq(ref.pid, pid_of(rt, actor));
     int n_fds = count_entries("/proc/self/fd");
     cr_assert_eq(sk_block_open(&ref, &theirs, &err), SK_OK, "%s", err.msg);
     cr_assert_eq(count_entries("/proc/self/fd"), n_fds, "a mapped block keeps no descriptor");
@@ -104,23 +100,21 @@ Test(block, is_shared_between_processes) {
     cr_assert_eq(sk_block_get_ref(theirs).id, ref.id);
 
     /* The memory outlives its owner where it is mapped; whoever comes later finds nothing. */
-    sk_actor_destroy(&actor);
+    sk_actor_join(rt, &actor, 1, READY_MS);
     for (int i = 0; i < size; i++) cr_assert_eq(((uint8_t *)sk_block_data(theirs))[i], 0x5a);
     expect_refused(ref, SK_ENOTFOUND);
     sk_block_destroy(&theirs);
     sk_block_destroy(&mine);
-    sk_runtime_destroy(&rt);
+    leave(rt);
 }
 
 Test(block, a_worker_that_is_killed_leaves_nothing) {
     int n_fds = count_entries("/proc/self/fd"), n_shm = count_shm();
     sk_runtime *rt = start();
-    sk_actor *actor = make(rt, "runner-0", SK_PLACE_PROCESS);
+    sk_actor actor = make(rt, "runner-0", SK_PLACE_PROCESS);
     int64_t size = 1 << 20;
     sk_block_ref ref;
-    sk_future *future = call(actor, PROBE_BLOCK_MAKE, &size, sizeof size);
-    memcpy(&ref, wait_ok(future).data, sizeof ref);
-    sk_future_destroy(&future);
+    take(rt, call_long(rt, actor, PROBE_BLOCK_MAKE, size), &ref, sizeof ref);
     kill(ref.pid, SIGKILL);
     cr_assert(wait_until_ended(ref.pid, READY_MS));
     expect_refused(ref, SK_ENOTFOUND);
@@ -132,12 +126,10 @@ Test(block, a_worker_that_is_killed_leaves_nothing) {
 /* References into another process that do not fit: told, and nothing is mapped or left open. */
 Test(block, refuses_a_reference_that_does_not_fit_in_another_process) {
     sk_runtime *rt = start();
-    sk_actor *actor = make(rt, "runner-0", SK_PLACE_PROCESS);
+    sk_actor actor = make(rt, "runner-0", SK_PLACE_PROCESS);
     int64_t size = 4096;
     sk_block_ref ref, bad;
-    sk_future *future = call(actor, PROBE_BLOCK_MAKE, &size, sizeof size);
-    memcpy(&ref, wait_ok(future).data, sizeof ref);
-    sk_future_destroy(&future);
+    take(rt, call_long(rt, actor, PROBE_BLOCK_MAKE, size), &ref, sizeof ref);
     int n_fds = count_entries("/proc/self/fd");
 
     bad = ref, bad.size_bytes = 8192;
@@ -155,18 +147,18 @@ Test(block, refuses_a_reference_that_does_not_fit_in_another_process) {
     bad = ref, bad.pid = 0;
     expect_refused(bad, SK_ECORRUPT);
     cr_assert_eq(count_entries("/proc/self/fd"), n_fds);
-    sk_runtime_destroy(&rt);
+    leave(rt);
 }
 
 Test(block, refuses_memory_that_is_not_sealed) {
     /* A worker is told of memory that could be shrunk under its hands. */
     sk_runtime *rt = start();
-    sk_actor *actor = make(rt, "runner-0", SK_PLACE_PROCESS);
+    sk_actor actor = make(rt, "runner-0", SK_PLACE_PROCESS);
     int fd = memfd_create("not-a-block", MFD_CLOEXEC);
     cr_assert_eq(ftruncate(fd, 64 + 4096), 0);
-    fill_order order = {.ref = {.pid = getpid(), .fd = fd, .id = 1, .size_bytes = 4096}, .byte = 1};
-    const char *msg = wait_error(call(actor, PROBE_BLOCK_FILL, &order, sizeof order), SK_ECORRUPT);
+    fill_order fill = {.ref = {.pid = getpid(), .fd = fd, .id = 1, .size_bytes = 4096}, .byte = 1};
+    const char *msg = take_error(rt, call(rt, actor, PROBE_BLOCK_FILL, &fill, sizeof fill), SK_ECORRUPT);
     cr_assert(strstr(msg, "is not a block"), "%s", msg);
     close(fd);
-    sk_runtime_destroy(&rt);
+    leave(rt);
 }
