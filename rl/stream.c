@@ -6,13 +6,13 @@
 #include "rl/runner.h"
 #include "rl/runner_arg.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* A runner's process that dies as soon as it is made must not keep the machine busy: 10 ms, then doubled. */
 enum { START_TIMEOUT_MS = 30000, STATE_TIMEOUT_MS = 60000, STOP_TIMEOUT_MS = 5000, RESTART_BACKOFF_MS = 10 };
-#define RESTART_WINDOW_S 1e9 /* the budget of restarts is for the whole run */
 
 struct sk_stream_source {
     sk_source           base;
@@ -88,7 +88,7 @@ static sk_status order_runner(sk_stream_source *self, int i, const char *env_tex
                               .n_args = SK_COUNT(args)};
     if (self->restarts) {
         params.max_restarts = max_restarts < 0 ? -1 : (int)max_restarts;
-        params.restart_window_s = RESTART_WINDOW_S;
+        params.restart_window_s = INFINITY; /* the budget is for the whole run */
         params.restart_backoff_ms = RESTART_BACKOFF_MS;
         params.max_task_retries = -1; /* a fragment is the same however often it is sampled */
     }

@@ -2,6 +2,7 @@
 #include "core/base/log.h"
 #include "core/runtime/driver.h"
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -260,6 +261,7 @@ static sk__job *next_call(const sk__actor *self) {
 }
 
 static void dispatch(sk__driver *d, sk__actor *self) {
+    bool sent = false;
     while (takes_calls(self)) {
         sk__job *job = next_call(self);
         if (!job) break;
@@ -276,8 +278,11 @@ static void dispatch(sk__driver *d, sk__actor *self) {
             sk__job_unpin(d, job);
             sk__list_push_front(&self->queue, job);
             break;
+        } else {
+            sent = true;
         }
     }
+    if (sent) sk__peer_ring(self->peer);
 }
 
 void sk__actor_dispatch(sk__driver *d, sk__actor *self) {
@@ -364,9 +369,10 @@ void sk__actor_on_peer_death(sk__driver *d, sk__actor *self, const char *how, bo
     }
     char text[sizeof self->end];
     bool used_up = !asked && may_restart && self->max_restarts > 0;
+    char window[32] = "";
+    if (isfinite(self->window_s)) snprintf(window, sizeof window, " within %g s", self->window_s);
     if (used_up)
-        snprintf(text, sizeof text, "%.200s; it was restarted %d times within %g s, which is its limit", how,
-                 self->n_in_window, self->window_s);
+        snprintf(text, sizeof text, "%.200s; restarts%s: %d, which is its limit", how, window, self->n_in_window);
     else snprintf(text, sizeof text, "%s", asked ? "was stopped" : how);
     sk__actor_end(d, self, SK_EDEAD, text);
 }

@@ -218,7 +218,7 @@ typedef struct sk_actor_params {
     const sk_resource *resources;  /* held while it lives; NULL: none                                               */
     int                n_resources;
     int                max_restarts;      /* within restart_window_s; negative: no limit                            */
-    double             restart_window_s;  /* 0: 60                                                                  */
+    double             restart_window_s;  /* 0: 60; INFINITY: its whole life                                        */
     int                restart_backoff_ms; /* before the first, doubled for each further one up to 30 s; 0: 10      */
     int                max_task_retries;  /* of a call that was running when its worker died; negative: no limit;
                                              0: such a call fails with SK_EDEAD, and may have taken effect          */

@@ -198,13 +198,14 @@ Test(restart, keeps_what_was_loaded_and_saves_what_was_kept) {
     rig_close(&r);
 }
 
-static void fails_and_names(rig *r, int i, int pid) {
+static void fails_and_names(rig *r, int i, int pid, const char *why) {
     const sk_batch *b = NULL;
     int             pids[8];
     cr_assert_eq(sk_source_next(sk_stream_source_of(r->stream), &b, &r->error), SK_EDEAD, "%s", r->error.msg);
     rig_has(r->error.msg, rig_text("runner-%d", i));
     rig_has(r->error.msg, rig_text("process %d", pid));
     rig_has(r->error.msg, "SIGKILL");
+    rig_has(r->error.msg, why);
     cr_assert_eq(sk_stream_check(r->stream, &r->error), SK_EDEAD);
     rig_has(r->error.msg, rig_text("process %d", pid));
     rig_close(r);
@@ -221,17 +222,17 @@ Test(restart, ends_with_its_budget_and_names_the_runner) {
     kill_runner(&r, 0); /* the other's budget is its own */
     rig_next(&r);
     cr_assert_eq(sk_metrics_get(&r.metrics, SK_METRIC_RESTARTS, 0), 3);
-    fails_and_names(&r, 1, kill_runner(&r, 1));
+    fails_and_names(&r, 1, kill_runner(&r, 1), "; restarts: 2, which is its limit");
 }
 
 Test(restart, is_not_done_where_the_config_says_so) {
     rig r;
     rig_open(&r, yaml_of(cartpole, N_RUNNERS, "restart_failed_env_runners: false"), 0);
     rig_next(&r);
-    fails_and_names(&r, 0, kill_runner(&r, 0));
+    fails_and_names(&r, 0, kill_runner(&r, 0), "");
     rig_open(&r, yaml_of(cartpole, N_RUNNERS, "max_num_env_runner_restarts: 0"), 0);
     rig_next(&r);
-    fails_and_names(&r, 1, kill_runner(&r, 1));
+    fails_and_names(&r, 1, kill_runner(&r, 1), "");
 }
 
 static int count_of(const char *text, const char *part) {
