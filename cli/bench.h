@@ -32,6 +32,8 @@ SK_NODISCARD sk_status sk_bench_inference(const sk_bench *self, sk_error *reterr
 SK_NODISCARD sk_status sk_bench_kernels(const sk_bench *self, sk_error *reterr);
 SK_NODISCARD sk_status sk_bench_runtime(const sk_bench *self, sk_error *reterr);
 
+/* Is there such a row in `skiff bench runtime`? SK_ENOTFOUND names the nearest. */
+SK_NODISCARD sk_status sk_bench_runtime_check_row(const char *name, sk_error *reterr);
 /* Is argv (from the word "bench" on) what `skiff bench runtime` starts new processes with? Then do it; *ret_code is the
  * exit status. */
 int sk_bench_runtime_is_child(int argc, char **argv, int *ret_code);

@@ -339,17 +339,17 @@ static const char *const other_rows[] = {"actor_create_process", "actor_create_t
 
 int sk_bench_rt_wants(const sk_bench *self, const char *name) { return !self->row || strcmp(self->row, name) == 0; }
 
-static sk_status check_row(const sk_bench *self, sk_error *reterr) {
+sk_status sk_bench_runtime_check_row(const char *name, sk_error *reterr) {
     const char *names[SK_COUNT(rows) + SK_COUNT(other_rows)];
     int         n = 0;
     for (int i = 0; i < SK_COUNT(rows); i++) names[n++] = rows[i].name;
     for (int i = 0; i < SK_COUNT(other_rows); i++) names[n++] = other_rows[i];
-    if (!self->row) return SK_OK;
     for (int i = 0; i < n; i++)
-        if (strcmp(names[i], self->row) == 0) return SK_OK;
-    const char *near = sk_nearest_name(self->row, names, n);
-    return SK_FAIL(reterr, SK_ENOTFOUND, "no row \"%s\"; %s%s", self->row, near ? "did you mean " : "the first is ",
-                   near ? near : names[0]);
+        if (strcmp(names[i], name) == 0) return SK_OK;
+    const char *near = sk_nearest_name(name, names, n);
+    return SK_FAIL(reterr, SK_ENOTFOUND, "no row \"%s\"%s%s%s", name,
+                   near ? "; did you mean \"" : "; a run without --row shows them all", near ? near : "",
+                   near ? "\"?" : "");
 }
 
 static sk_status open_load(load *self, sk_error *reterr) {
@@ -391,7 +391,6 @@ static int wants_load(const sk_bench *self) {
 }
 
 sk_status sk_bench_runtime(const sk_bench *self, sk_error *reterr) {
-    SK_TRY(check_row(self, reterr));
     if (wants_load(self)) {
         load  *l = calloc(1, sizeof *l);
         double round_trips = time_round_trips();
