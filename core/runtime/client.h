@@ -34,6 +34,7 @@ typedef struct sk__work {
     sk_call   call;
     uint64_t  job;            /* 0: none                                      */
     uint32_t  cancels_seen;
+    int64_t   start_ns; /* of the job */
     bool      cancelled, blocked;
     bool      is_loop;        /* the thread that receives: its answers need no haste */
     int       n_waits;        /* nested                                       */
@@ -219,7 +220,7 @@ void sk__work_begin(sk__work *self, const sk_message *message);
 /* Is it still wanted? SK_ECANCELED. */
 SK_NODISCARD sk_status sk__work_check(sk__work *self, sk_error *reterr);
 /* End it: send its answer, or the status and its error. */
-void sk__work_end(sk__work *self, const sk_message *message, sk_status status, const sk_error *err, int64_t start_ns);
+void sk__work_end(sk__work *self, const sk_message *message, sk_status status, const sk_error *err);
 /* Run a task. */
 SK_NODISCARD sk_status sk__work_run_task(sk__work *self, const sk_message *message, sk_bytes payload, sk_error *reterr);
 void sk__work_deinit(sk__work *self);

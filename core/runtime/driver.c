@@ -24,6 +24,7 @@
 #define SHOW_NS         INT64_C(100000000) /* a wait so long is shown on the board */
 #define TICK_NS         INT64_C(1000000)
 #define TRIM_NS         INT64_C(1000000000)
+#define REST_NS         200000             /* the pump, after it was woken for answers that nobody waited for */
 
 int64_t sk__deadline_ns(int timeout_ms) {
     SK_ASSERT(timeout_ms >= 0);
@@ -334,6 +335,11 @@ static void check_timers(sk__driver *d, int64_t now_ns) {
     sk__schedule_trim(d, now_ns);
 }
 
+static void rest(const sk__driver *d) {
+    struct timespec moment = {.tv_nsec = REST_NS};
+    if (!d->destroying) nanosleep(&moment, NULL);
+}
+
 static void *pump(void *arg) {
     sk__driver *d = arg;
     prctl(PR_SET_NAME, "skiff-pump");
@@ -341,11 +347,14 @@ static void *pump(void *arg) {
     while (!d->pump_stop) {
         int64_t now_ns = sk_clock_now_ns();
         uint32_t ticket = sk_bell_prepare(&d->board->pump); /* what rings from here on is seen */
+        uint64_t n_requests = d->n_requests;
         check_timers(d, now_ns);
         sk__driver_drain(d);
+        bool    restless = d->n_requests != n_requests; /* a worker waits for such an answer, and may ask again at once */
         int64_t sleep_ns = next_timer(d, now_ns);
         sk__driver_unlock(d);
         sk_bell_wait(&d->board->pump, ticket, sleep_ns);
+        if (!restless) rest(d); /* those that come meanwhile wake nobody */
         sk__driver_lock(d);
     }
     sk__driver_unlock(d);

@@ -371,8 +371,9 @@ SK_NODISCARD sk_status sk__peer_create(sk__driver *d, sk__actor *actor, sk__peer
 bool sk__peer_has_room(sk__peer *self, const sk__job *job);
 /* An extent that ALLOC gave to the peer and that it now gives away; false: it has no such. */
 bool sk__peer_claim(sk__peer *self, sk_extent extent);
-/* Send a job whose arguments are pinned. False: no room (nothing happened). */
+/* Send a job whose arguments are pinned; ring for it afterwards. False: no room (nothing happened). */
 bool sk__peer_send_job(sk__driver *d, sk__peer *self, sk__job *job);
+void sk__peer_ring(sk__peer *self);
 /* Send, or keep until there is room. */
 void sk__peer_send(sk__peer *self, const sk_message *head, const void *payload, size_t size);
 void sk__peer_send_value(sk__driver *d, sk__hold *hold); /* of an object that has ended */
@@ -499,6 +500,7 @@ struct sk__driver {
     bool                  has_pump, pump_stop;
     bool                  has_mail_work; /* schedule() is wanted                         */
     int64_t               trimmed_ns;
+    uint64_t              n_requests; /* of workers, ever                           */
     uint64_t              shown;    /* a sum of what the board showed last          */
     bool                  napping;  /* the pump sleeps until it is woken            */
 };

@@ -14,8 +14,8 @@
 /* Called by the supervisor's thread; without the lock. */
 static void ring_for_death(void *arg) {
     sk_board *board = arg;
-    sk_bell_ring(&board->leader);
-    sk_bell_ring(&board->pump);
+    sk_bell_ring_again(&board->leader); /* it may have died while it rang */
+    sk_bell_ring_again(&board->pump);
 }
 
 static int find_line(sk__driver *d) {
@@ -136,9 +136,11 @@ void sk__peer_kill(sk__driver *d, sk__peer *self, const char *why) {
 }
 
 /* ---- sending --------------------------------------------------------------------------------------------------------- */
+void sk__peer_ring(sk__peer *self) { sk_bell_ring(&self->d->board->lines[self->line].bell); }
+
 static void publish(sk__peer *self, size_t size) {
     sk_ring_commit(&self->down, size);
-    sk_bell_ring(&self->d->board->lines[self->line].bell);
+    sk__peer_ring(self);
 }
 
 static bool post(sk__peer *self, const sk_message *head, const void *payload, size_t size) {
@@ -308,11 +310,11 @@ bool sk__peer_send_job(sk__driver *d, sk__peer *self, sk__job *job) {
     }
     if (in_blob) sk_packed_put_blob(at + sizeof *head, job->blob);
     else write_payload(d, job, at + sizeof *head);
-    publish(self, sizeof *head + size);
+    sk_ring_commit(&self->down, sizeof *head + size);
 
     job->peer = self;
     job->state = SK__SENT;
-    job->sent_ns = sk_clock_now_ns();
+    if (job->timeout_ms > 0) job->sent_ns = sk_clock_now_ns();
     job->sent_index = ++self->n_sent;
     self->load_ns += job->expected_ns;
     sk__list_push(&self->sent, job);

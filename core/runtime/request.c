@@ -381,6 +381,7 @@ static void on_ask(sk__driver *d, sk__peer *self, const sk_message *m, sk_bytes 
 
 bool sk__peer_on_request(sk__driver *d, sk__peer *self, const sk_message *m, sk_bytes payload) {
     d->has_mail_work = true;
+    d->n_requests++;
     switch ((sk_message_kind)m->kind) {
     case SK_MSG_IDS: on_ids(d, self, m); return true;
     case SK_MSG_ALLOC: on_alloc(d, self, m); return true;

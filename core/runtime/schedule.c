@@ -9,6 +9,9 @@
 /* Short tasks are dealt out in portions of about this, so that all workers get some. */
 #define PORTION_NS 50000
 #define SENT_MAX   4096
+/* Waking another worker for tiny tasks pays only when there is so much of them. */
+#define TINY_NS    5000
+#define CROWD_NS   250000
 /* Beyond what the machine's cores need, a worker without work ends after this. */
 #define IDLE_NS INT64_C(10000000000)
 #define BAD_STARTS_MAX 3
@@ -132,7 +135,9 @@ static void look_around(sk__driver *d, sk__class *cls, sk__peer **ret_busy, sk__
 static sk__peer *find_worker(sk__driver *d, sk__class *cls, const sk__job *job) {
     sk__peer *busy, *idle;
     look_around(d, cls, &busy, &idle);
-    if (busy && busy->sent.n == 0) return busy;
+    int64_t expected_ns = sk__job_expected_ns(d, job);
+    bool    tiny = expected_ns < TINY_NS && busy && busy->load_ns + expected_ns <= CROWD_NS;
+    if (busy && (busy->sent.n == 0 || (tiny && has_time(busy, job, expected_ns)))) return busy;
     if (idle && lease(d, idle, cls)) return idle;
     if (!idle && d->n_task_peers < 4 * d->n_cpus + 8 + d->n_blocked_peers) { /* tasks may ask for no cpu at all */
         sk_lease share;
@@ -150,7 +155,7 @@ static sk__peer *find_worker(sk__driver *d, sk__class *cls, const sk__job *job) 
             return NULL;
         }
     }
-    return busy && has_time(busy, job, sk__job_expected_ns(d, job)) ? busy : NULL;
+    return busy && has_time(busy, job, expected_ns) ? busy : NULL;
 }
 
 /* Send this worker a portion of the class's jobs. False: nothing could be sent. */
@@ -175,6 +180,7 @@ static bool feed(sk__driver *d, sk__class *cls, sk__peer *peer) {
         given_ns += expected_ns + 100;
         fed = true;
     }
+    sk__peer_ring(peer);
     if (peer->sent.n == 0) sk__peer_give_back(d, peer);
     return fed;
 }

@@ -61,7 +61,8 @@ void sk__work_begin(sk__work *self, const sk_message *message) {
     self->call.is_cancelled = call_is_cancelled;
     self->call.is_actor = message->kind != SK_MSG_RUN;
     atomic_store_explicit(&line->job, message->job, memory_order_relaxed);
-    atomic_store_explicit(&line->job_since_ns, sk_clock_now_ns(), memory_order_relaxed);
+    self->start_ns = sk_clock_now_ns();
+    atomic_store_explicit(&line->job_since_ns, self->start_ns, memory_order_relaxed);
     atomic_fetch_add_explicit(&line->n_started, 1, memory_order_release);
 }
 
@@ -134,13 +135,13 @@ static void send_error(sk__work *self, const sk_message *reply, sk_status status
     if (sent != SK_OK) sk_log(SK_LOG_WARN, "worker: %s", failure.msg);
 }
 
-void sk__work_end(sk__work *self, const sk_message *message, sk_status status, const sk_error *err, int64_t start_ns) {
+void sk__work_end(sk__work *self, const sk_message *message, sk_status status, const sk_error *err) {
     sk__client *client = self->client;
     sk_line    *line = client->line;
     sk_error    own = {0};
     sk_message  reply = {.magic = SK_MESSAGE_MAGIC, .kind = SK_MSG_REPLY, .job = message->job,
                          .subject = message->subject, .n_returns = (uint32_t)self->call.n_returns,
-                         .a = start_ns, .b = sk_clock_now_ns() - start_ns};
+                         .a = self->start_ns, .b = sk_clock_now_ns() - self->start_ns};
     /* the loop looks again before it sleeps and tells the driver then; other threads do not */
     sk_urgency urgency = self->is_loop ? SK_MAIL_PLAIN : SK_MAIL_URGENT;
     if (status == SK_OK) {

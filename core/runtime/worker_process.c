@@ -67,10 +67,9 @@ static void read_parcel(const sk__parcel *parcel, const sk_message **ret_message
 /* One call from its begin to its answer; it has begun. */
 static void do_call(sk__work *work, const hosted *actor, const sk_message *message, sk_bytes payload) {
     sk_error  err = {0};
-    int64_t   start_ns = sk_clock_now_ns();
     sk_status status = sk__work_check(work, &err);
     if (status == SK_OK) status = run_call(work, actor, message, payload, &err);
-    sk__work_end(work, message, status, &err, start_ns);
+    sk__work_end(work, message, status, &err);
 }
 
 /* ---- actors with threads of their own ---------------------------------------------------------------------------- */
@@ -237,11 +236,10 @@ static void destroy_actors(server *self) {
 static void do_job(server *self, const sk_message *message, sk_bytes payload) {
     sk__work *work = &self->work;
     sk_error  err = {0};
-    int64_t   start_ns = sk_clock_now_ns();
     sk_status status = sk__work_check(work, &err);
     if (status == SK_OK && message->kind == SK_MSG_RUN) status = sk__work_run_task(work, message, payload, &err);
     else if (status == SK_OK) status = create_actor(self, message, payload, &err);
-    sk__work_end(work, message, status, &err, start_ns);
+    sk__work_end(work, message, status, &err);
 }
 
 static void hand_over(pool *self, sk__parcel *parcel) {

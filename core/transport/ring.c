@@ -33,7 +33,13 @@ static long futex(_Atomic uint32_t *word, int op, uint32_t value, const struct t
 
 uint32_t sk_bell_prepare(sk_bell *self) {
     atomic_fetch_add_explicit(&self->n_sleepers, 1, memory_order_seq_cst);
-    return sk__load32_after_stores(&self->count);
+    uint32_t ticket = sk__load32_after_stores(&self->count);
+    uint32_t newest = atomic_load_explicit(&self->newest, memory_order_relaxed);
+    while ((int32_t)(ticket - newest) > 0 &&
+           !atomic_compare_exchange_weak_explicit(&self->newest, &newest, ticket, memory_order_seq_cst, memory_order_relaxed)) {
+    }
+    (void)sk__load32_after_stores(&self->count); /* the look that follows comes after all this */
+    return ticket;
 }
 
 void sk_bell_cancel(sk_bell *self) { atomic_fetch_sub_explicit(&self->n_sleepers, 1, memory_order_relaxed); }
@@ -47,6 +53,13 @@ void sk_bell_wait(sk_bell *self, uint32_t ticket, int64_t timeout_ns) {
 
 void sk_bell_ring(sk_bell *self) {
     if (sk__load32_after_stores(&self->n_sleepers) == 0) return;
+    /* It was rung since the newest of them lay down: they are on their way, which takes a while. */
+    if (atomic_load_explicit(&self->count, memory_order_relaxed) != atomic_load_explicit(&self->newest, memory_order_relaxed))
+        return;
+    sk_bell_ring_again(self);
+}
+
+void sk_bell_ring_again(sk_bell *self) {
     atomic_fetch_add_explicit(&self->count, 1, memory_order_seq_cst);
     (void)futex(&self->count, FUTEX_WAKE, INT32_MAX, NULL);
 }

@@ -24,14 +24,17 @@
 typedef struct sk_bell {
     _Alignas(64) _Atomic uint32_t count; /* futex word                    */
     _Atomic uint32_t n_sleepers;
-    uint8_t          pad[56];
+    _Atomic uint32_t newest;     /* ticket of the sleeper that lay down last */
+    uint8_t          pad[52];
 } sk_bell;
 uint32_t sk_bell_prepare(sk_bell *self);
 void     sk_bell_cancel(sk_bell *self);
 /* Sleep until rung after `ticket` was taken, a signal, or timeout_ns (negative: none). */
 void sk_bell_wait(sk_bell *self, uint32_t ticket, int64_t timeout_ns);
-/* Wakes all sleepers. A fence and a load when nobody sleeps. */
+/* Wakes all sleepers. A fence and a load when nobody sleeps, or those who do are being woken already. */
 void sk_bell_ring(sk_bell *self);
+/* The same without looking: for who must be heard even if another waker was killed in the middle of ringing. */
+void sk_bell_ring_again(sk_bell *self);
 
 /* ---- the ring itself -------------------------------------------------------------------------------------------- */
 /* Zeroed memory is an empty ring. */
