@@ -88,6 +88,15 @@ static void drop_bytes(sk__driver *d, sk__object *self) {
     self->place = SK__NOWHERE;
 }
 
+/* Those of jobs that have ended before it had a value. */
+static void drop_dependents(sk__object *self) {
+    for (sk__dependent *one = self->dependents, *next; one; one = next) {
+        next = one->next;
+        free(one);
+    }
+    self->dependents = NULL;
+}
+
 void sk__object_settle(sk__driver *d, sk__object *self) {
     if (self->n_program || self->n_jobs || self->n_pins || self->holds) return;
     drop_bytes(d, self);
@@ -95,7 +104,7 @@ void sk__object_settle(sk__driver *d, sk__object *self) {
     /* A pending one's maker finds no such object when it is done; a past one is not needed any more. */
     sk__job *maker = self->state == SK__PENDING ? NULL : self->maker;
     sk__failure_release(self->failure);
-    SK_ASSERT(!self->dependents);
+    drop_dependents(self);
     if (!self->in_stock) d->n.n_objects--;
     sk__slab_give(&d->objects, self);
     if (maker) sk__job_release(d, maker);
@@ -281,10 +290,7 @@ void sk__objects_deinit(sk__driver *d) {
     sk__object *self;
     while ((self = sk__slab_next(&d->objects, &at))) {
         if (self->place == SK__IN_HEAP) free(self->at.heap);
-        for (sk__dependent *one = self->dependents, *next; one; one = next) {
-            next = one->next;
-            free(one);
-        }
+        drop_dependents(self);
         sk__failure_release(self->failure);
     }
     sk__slab_deinit(&d->objects);

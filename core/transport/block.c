@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -54,7 +55,12 @@ static sk_status make_memory(sk_block *self, size_t size_bytes, sk_error *reterr
     self->fd = memfd_create("skiff-block", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (self->fd < 0) return SK_FAIL(reterr, SK_EIO, "cannot create a memory file: %s", strerror(errno));
     self->map_size = sizeof(block_head) + size_bytes;
-    if (ftruncate(self->fd, (off_t)self->map_size) != 0)
+    int rc = ftruncate(self->fd, (off_t)self->map_size);
+    struct rlimit limit;
+    if (rc != 0 && errno == EFBIG && getrlimit(RLIMIT_FSIZE, &limit) == 0)
+        return SK_FAIL(reterr, SK_ELIMIT, "cannot size a block to %zu bytes: the limit of file sizes (ulimit -f) is %llu bytes",
+                       self->map_size, (unsigned long long)limit.rlim_cur);
+    if (rc != 0)
         return SK_FAIL(reterr, SK_ENOMEM, "cannot size a block to %zu bytes: %s", self->map_size,
                        strerror(errno));
     if (fcntl(self->fd, F_ADD_SEALS, BLOCK_SEALS) != 0)
