@@ -32,7 +32,7 @@
 
 extern char **environ;
 
-enum { N_USERS = 3, N_OPS = 120, N_KEPT = 40, PATIENCE_MS = 60000, KIB = 1024, MIB = 1024 * 1024 };
+enum { N_USERS = 3, N_OPS = 120, N_KEPT = 40, N_FAULTS = 80, PATIENCE_MS = 60000, KIB = 1024, MIB = 1024 * 1024 };
 #define HEAP_GROWTH_MAX (256 * 1024) /* [bytes] over all rounds but the first ones, which fill caches */
 
 static uint64_t round_seed;
@@ -164,7 +164,7 @@ static void damage_spilled(saboteur *self) {
 
 static void *sabotage(void *arg) {
     saboteur *self = arg;
-    while (!self->stop) {
+    while (!self->stop && self->n_faults < N_FAULTS) {
         usleep(1000 + draw(&self->random, self->plan->pause_us));
         uint32_t what = draw(&self->random, 8);
         if (what < 5 && self->plan->signals) hit_worker(self);

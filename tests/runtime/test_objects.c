@@ -211,6 +211,47 @@ Test(objects, in_use_are_not_moved) {
     finish(rt);
 }
 
+/* Two of four objects in memory and in use, the others on the disk: nothing can move. */
+static void fill_up(sk_runtime *rt, sk_ref refs[4]) {
+    for (int i = 0; i < 4; i++) refs[i] = put(rt, MIB);
+    for (int i = 2; i < 4; i++) value_of(rt, refs[i]);
+}
+
+Test(objects, that_have_no_room_hold_up_nobody_else) {
+    sk_runtime *rt = start_store(2 * MIB, 2 * MIB);
+    sk_ref      refs[4];
+    fill_up(rt, refs);
+    const char *msg = take_error(rt, run_on(rt, "probe.sum", refs[0]), SK_ELIMIT); /* nobody will make room */
+    cr_assert(strstr(msg, "probe.sum") && strstr(msg, "1048576"), "%s", msg);
+    cr_assert_eq(sk_get(rt, refs[0], READY_MS, NULL, NULL), SK_ELIMIT);
+
+    /* One that runs might make room: the others wait, and go on as soon as there is some. */
+    sk_ref  busy = run_int(rt, "probe.sleep", 300), sum = run_on(rt, "probe.sum", refs[0]);
+    int64_t two = 2;
+    sk_arg  arg = sk_by_value(&two, sizeof two);
+    sk_task other = {.function = "probe.add", .args = &arg, .n_args = 1, .placement = SK_PLACE_THREAD};
+    for (int i = 0; i < 20; i++) cr_assert_eq(take_long(rt, submit(rt, other)), 2);
+    drop(rt, refs[2]);
+    cr_assert_eq(take_long(rt, sum), 131064401);
+    cr_assert_eq(take_int(rt, busy), 300);
+    for (int i = 0; i < 4; i++)
+        if (i != 2) drop(rt, refs[i]);
+    AWAIT(seen()->store_used == 0 && seen()->spilled_bytes == 0);
+    finish(rt);
+}
+
+/* Those that run wait for tasks which are queued behind one that has no room. */
+Test(objects, that_have_no_room_do_not_lock_up_nested_tasks) {
+    sk_runtime *rt = start_store(2 * MIB, 2 * MIB);
+    sk_ref      refs[4], sums[8], fib = run_long(rt, "probe.fib", 13);
+    fill_up(rt, refs);
+    for (int i = 0; i < 8; i++) sums[i] = run_on(rt, "probe.sum", refs[i % 4]);
+    cr_assert_eq(take_long(rt, fib), 233);
+    for (int i = 0; i < 8; i++)
+        cr_assert_neq(sk_get(rt, sums[i], READY_MS, NULL, NULL), SK_ETIMEOUT, "sum %d", i);
+    leave(rt);
+}
+
 /* ---- lost ------------------------------------------------------------------------------------------------------------------ */
 /* Write nonsense over the file of spilled objects, which has no name. */
 static void damage_spilled(const char *folder) {

@@ -413,6 +413,17 @@ Test(tasks, waiting_are_taken_out_when_cancelled) {
     finish(rt);
 }
 
+Test(tasks, waiting_that_are_cancelled_leave_their_arguments_alone) {
+    sk_runtime *rt = start();
+    sk_ref      slow = run_int(rt, "probe.sleep", 100), sum = run_on(rt, "probe.sum", slow);
+    sk_cancel(rt, sum, SK_CANCEL_ASK);
+    take_error(rt, sum, SK_ECANCELED);
+    drop(rt, slow); /* has no value yet, and had one who waited for it */
+    cr_assert_eq(take_long(rt, run_long(rt, "probe.add", 1)), 1);
+    AWAIT(seen()->n_running == 0 && seen()->n_objects == 0);
+    finish(rt);
+}
+
 Test(tasks, can_be_cancelled_by_killing_their_process) {
     sk_runtime *rt = start();
     sk_ref      slow = run_int(rt, "probe.sleep", 60000), other = run_int(rt, "probe.sleep", 300);
