@@ -209,6 +209,7 @@ void sk__object_unpin(sk__driver *d, sk__object *self) {
     if (self->n_pins == 0 && self->place == SK__IN_STORE) { /* used just now */
         lru_remove(d, self);
         lru_push(d, self);
+        d->has_mail_work = true; /* it may make room for what waits */
     }
     sk__object_settle(d, self);
 }

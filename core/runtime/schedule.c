@@ -160,7 +160,7 @@ static sk__peer *find_worker(sk__driver *d, sk__class *cls, const sk__job *job) 
 
 /* Send this worker a portion of the class's jobs. False: nothing could be sent. */
 static bool feed(sk__driver *d, sk__class *cls, sk__peer *peer) {
-    bool    fed = false;
+    bool    fed = false, had_work = d->has_mail_work, had_changed = d->resources_changed;
     int64_t given_ns = 0;
     while (given_ns < PORTION_NS) {
         sk__job *job = first_job(cls);
@@ -182,6 +182,10 @@ static bool feed(sk__driver *d, sk__class *cls, sk__peer *peer) {
     }
     sk__peer_ring(peer);
     if (peer->sent.n == 0) sk__peer_give_back(d, peer);
+    if (!fed) { /* that is no news: nothing has come of it */
+        d->has_mail_work = had_work;
+        d->resources_changed = had_changed;
+    }
     return fed;
 }
 
