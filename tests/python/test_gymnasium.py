@@ -76,13 +76,19 @@ class Run:
             return json.load(file)
 
     def last_metrics(self):
+        """Of the last line that is complete."""
         with open(os.path.join(self.path, "metrics.jsonl")) as file:
-            return json.loads(file.readlines()[-1])
+            return json.loads([line for line in file if line.endswith("\n")][-1])
 
 
 def holds(text, *wanted):
     for piece in wanted:
         assert piece in text, f"{piece!r} is not in {text!r}"
+
+
+def parent_of(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
 
 
 def workers_of(pid):
@@ -91,8 +97,7 @@ def workers_of(pid):
     for _ in range(3):  # the program, its workers, their Python
         for entry in filter(str.isdigit, os.listdir("/proc")):
             try:
-                with open(f"/proc/{entry}/stat") as file:
-                    parent = int(file.read().rpartition(")")[2].split()[1])
+                parent = parent_of(entry)
                 with open(f"/proc/{entry}/cmdline", "rb") as file:
                     is_worker = b"worker.py" in file.read()
             except OSError:
@@ -367,6 +372,22 @@ def a_python_process_killed_during_the_run_ends_it_with_a_reason():
         assert process.returncode == 1, err
         holds(err, "was killed by signal 9 (SIGKILL)")
         wait_until("the end of the others", lambda: all(map(has_ended, workers)))
+
+
+@test
+def a_killed_runner_is_made_anew_with_other_episodes():
+    run, process, workers = endless(runners=2, placement="process")
+    parents = {pid: parent_of(pid) for pid in workers}
+    mine, runner = next((pid, parent) for pid, parent in parents.items() if parent != process.pid)
+    os.kill(runner, signal.SIGKILL)
+    wait_until("the end of its Python process", lambda: has_ended(mine))
+    wait_until("a report that counts it", lambda: process.poll() is not None or
+               run.last_metrics().get("num_env_runner_restarts_lifetime") == 1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130, err
+    holds(err, f"process {runner}) was killed by signal 9 (SIGKILL)")
+    assert err.count("cannot save its state: episodes start anew") == 1, err
 
 
 @test
