@@ -266,6 +266,27 @@ static void rebuild(sk__driver *d, sk__object *self, const char *why) {
     sk__job_release(d, maker); /* the object's own count: a pending object's maker is not counted */
 }
 
+/* Neither memory nor disk has room: another object, not smaller, changes places with it. */
+static sk_status swap_in(sk__driver *d, sk__object *self, sk_error *reterr) {
+    sk__object *other = d->lru_first;
+    while (other && (other->n_pins || other->state != SK__READY || other->at.extent.size < self->size)) other = other->lru_next;
+    if (!other) return SK_FAIL(reterr, SK_ELIMIT, "all objects in memory that are large enough are in use");
+    sk_spilled in = self->at.spilled, out;
+    sk_extent  extent;
+    sk_status  status = sk_store_swap(d->store, &in, other->at.extent, &extent, &out, reterr);
+    self->at.spilled = in;
+    if (status != SK_OK) return status;
+    lru_remove(d, other);
+    other->place = SK__SPILLED;
+    other->at.spilled = out;
+    self->place = SK__IN_STORE;
+    self->at.extent = extent;
+    lru_push(d, self);
+    sk__watch_object(d, other);
+    sk__watch_object(d, self);
+    return SK_OK;
+}
+
 sk_status sk__object_load(sk__driver *d, sk__object *self, sk_error *reterr) {
     while (self->state == SK__READY && self->place == SK__SPILLED) {
         sk_error   err = {0}, why = {0};
@@ -280,7 +301,9 @@ sk_status sk__object_load(sk__driver *d, sk__object *self, sk_error *reterr) {
         } else if (status != SK_ELIMIT && status != SK_ENOMEM) {
             rebuild(d, self, err.msg);
         } else if (spill_one(d, &why) != SK_OK) {
-            return SK_FAIL(reterr, SK_ELIMIT, "%s; %s", err.msg, why.msg);
+            status = swap_in(d, self, &why);
+            if (status == SK_EIO || status == SK_ECORRUPT) rebuild(d, self, why.msg);
+            else if (status != SK_OK) return SK_FAIL(reterr, SK_ELIMIT, "%s; %s", err.msg, why.msg);
         }
     }
     return SK_OK;

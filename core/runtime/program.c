@@ -121,7 +121,7 @@ static sk_status tell_wait(sk__driver *d, sk_status status, uint64_t id, int tim
 
 /* With the lock: until it has a value that can be read. */
 static sk_status get_value(sk__driver *d, uint64_t id, int timeout_ms, sk__object **ret_object, sk_error *reterr) {
-    int64_t deadline_ns = sk__deadline_ns(timeout_ms);
+    int64_t deadline_ns = one_has_ended(d, &id) ? 0 : sk__deadline_ns(timeout_ms); /* most are there already */
     for (;;) {
         sk_status status = sk__driver_wait(d, one_has_ended, &id, deadline_ns, "sk_get", id);
         if (status != SK_OK) return tell_wait(d, status, id, timeout_ms, reterr);
@@ -133,6 +133,7 @@ static sk_status get_value(sk__driver *d, uint64_t id, int timeout_ms, sk__objec
             *ret_object = object;
             return SK_OK;
         }
+        if (deadline_ns == 0) deadline_ns = sk__deadline_ns(timeout_ms);
         if (status == SK_OK) continue; /* it is made again, or lost */
         int64_t now_ns = sk_clock_now_ns();
         if (d->n.n_running == 0 || now_ns >= deadline_ns) return status; /* nobody will make room */

@@ -281,6 +281,35 @@ sk_status sk_store_unspill(sk_store *self, const sk_spilled *spilled, sk_extent 
     return SK_OK;
 }
 
+/* What was read from the file goes back, since the exchange failed for `why`. */
+static sk_status write_back(sk_store *self, sk_spilled *in, const uint8_t *bytes, const sk_error *why, sk_error *reterr) {
+    sk_status status = sk_space_take(&self->file, in->size, &in->offset, reterr); /* its old place is free */
+    if (status == SK_OK && (status = write_all(self, bytes, in->size, in->offset, reterr)) != SK_OK)
+        release_place(self, in->offset, in->size);
+    if (status != SK_OK) return SK_EIO;
+    return SK_FAIL(reterr, SK_ELIMIT, "%s", why->msg);
+}
+
+sk_status sk_store_swap(sk_store *self, sk_spilled *in, sk_extent out, sk_extent *ret_in, sk_spilled *ret_out,
+                        sk_error *reterr) {
+    SK_ASSERT(self && in && out.size >= in->size && sk_space_owns(&self->file, in->offset, in->size));
+    uint8_t *bytes = malloc(in->size);
+    if (!bytes) return SK_FAIL(reterr, SK_ENOMEM, "no memory to exchange %llu bytes", (unsigned long long)in->size);
+    sk_error  err = {0};
+    sk_status status = read_checked(self, in, bytes, reterr);
+    release_place(self, in->offset, in->size);
+    if (status == SK_OK && sk_store_spill(self, out, ret_out, &err) != SK_OK) {
+        status = write_back(self, in, bytes, &err, reterr);
+    } else if (status == SK_OK) {
+        status = sk_store_alloc(self, in->size, ret_in, reterr); /* what left is not smaller */
+        SK_ASSERT(status == SK_OK);
+        memcpy(self->data + ret_in->offset, bytes, in->size);
+        self->n_unspills++;
+    }
+    free(bytes);
+    return status;
+}
+
 void sk_store_drop_spilled(sk_store *self, const sk_spilled *spilled) {
     SK_ASSERT(self && spilled && sk_space_owns(&self->file, spilled->offset, spilled->size));
     release_place(self, spilled->offset, spilled->size);

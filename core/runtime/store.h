@@ -58,6 +58,11 @@ SK_NODISCARD sk_status sk_store_spill(sk_store *self, sk_extent extent, sk_spill
  * SK_EIO, SK_ECORRUPT: it is lost, and its place is freed. */
 SK_NODISCARD sk_status sk_store_unspill(sk_store *self, const sk_spilled *spilled, sk_extent *ret_extent,
                                         sk_error *reterr);
+/* Both are full: exchange a spilled object with one in memory that is not smaller, through a buffer. SK_ELIMIT, SK_ENOMEM: not
+ * possible, both are as they were (*in may lie elsewhere in the file). SK_EIO, SK_ECORRUPT: the spilled one is lost, its place
+ * freed. */
+SK_NODISCARD sk_status sk_store_swap(sk_store *self, sk_spilled *in, sk_extent out, sk_extent *ret_in, sk_spilled *ret_out,
+                                     sk_error *reterr);
 void sk_store_drop_spilled(sk_store *self, const sk_spilled *spilled);
 
 #endif

@@ -90,5 +90,4 @@ static const sk_module             module = {
     .tasks = tasks, .n_tasks = SK_COUNT(tasks), .classes = classes, .n_classes = SK_COUNT(classes),
 };
 
-SK_API const sk_module *skiff_module(void);
 SK_API const sk_module *skiff_module(void) { return &module; }

@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -52,6 +53,13 @@ typedef struct sk_call sk_call;
 SK_API int sk_call_n_args(const sk_call *call);
 /* Argument i, 16-byte aligned, borrowed until the function returns. An argument by reference is the object's value. */
 SK_API sk_bytes sk_call_arg(const sk_call *call, int i);
+/* Copy argument i into `ret`, which it must fill: SK_EINVAL names both sizes. */
+static inline SK_NODISCARD sk_status sk_call_read(const sk_call *call, int i, void *ret, size_t size, sk_error *reterr) {
+    sk_bytes bytes = sk_call_arg(call, i);
+    if (bytes.size != size) return SK_FAIL(reterr, SK_EINVAL, "argument %d has %zu bytes, wanted %zu", i, bytes.size, size);
+    if (size) memcpy(ret, bytes.data, size);
+    return SK_OK;
+}
 /* Append to return value i (0 unless more were asked for). Copied. */
 SK_NODISCARD SK_API sk_status sk_call_write(sk_call *call, int i, const void *data, size_t size, sk_error *reterr);
 /* Return value i as `size` bytes to be filled in place, 64-byte aligned: no copy. Not after sk_call_write of it. */
@@ -82,8 +90,7 @@ typedef struct sk_actor_class {
 } sk_actor_class;
 
 #define SK_MODULE_ABI 1
-/* What a program or a plugin offers. A plugin is a shared library that exports
- *     SK_API const sk_module *skiff_module(void);                                                       */
+/* What a program or a plugin offers. A plugin is a shared library that exports skiff_module(). */
 typedef struct sk_module {
     uint32_t                     abi;         /* SK_MODULE_ABI                                 */
     uint32_t                     struct_size; /* sizeof(sk_module); fields are only appended   */
@@ -93,6 +100,7 @@ typedef struct sk_module {
     const sk_actor_class *const *classes;     /* nullable if n_classes is 0                    */
     int                          n_classes;
 } sk_module;
+SK_API const sk_module *skiff_module(void); /* defined by plugins alone */
 
 /* ---- the runtime ----------------------------------------------------------------------------------------------- */
 /* An amount of something counted: "cpu", "gpu", "memory" [bytes] or any other name. Fractions count to 1/10,000. */
@@ -223,7 +231,7 @@ typedef struct sk_actor_params {
     int                max_task_retries;  /* of a call that was running when its worker died; negative: no limit;
                                              0: such a call fails with SK_EDEAD, and may have taken effect          */
     int                max_concurrency;   /* calls that run at the same time; 0: 1. Above 1 their order is not kept  */
-    int                max_pending_calls; /* more fail with SK_ELIMIT; 0: no limit                                  */
+    int                max_pending_calls; /* more fail with SK_ELIMIT (in a worker: their references do); 0: no limit */
     sk_group           group;
     int                bundle;
 } sk_actor_params;

@@ -28,13 +28,13 @@
     } while (0)
 
 /* The runtime of this process writes its board anew; else it does so once a second or so, or when it is idle not at all. */
-static sk_runtime *running;
+static sk_runtime *the_runtime;
 __attribute__((unused)) static void nudge(void) {
-    if (!running) return;
-    sk__driver_lock(running->driver);
-    sk__driver_drain(running->driver);
-    sk__watch_progress(running->driver, sk_clock_now_ns());
-    sk__driver_unlock(running->driver);
+    if (!the_runtime) return;
+    sk__driver_lock(the_runtime->driver);
+    sk__driver_drain(the_runtime->driver);
+    sk__watch_progress(the_runtime->driver, sk_clock_now_ns());
+    sk__driver_unlock(the_runtime->driver);
 }
 
 /* ---- the log --------------------------------------------------------------------------------------------------- */
@@ -67,7 +67,7 @@ HELPER sk_runtime *start_with(sk_runtime_params params) {
     n_warnings = 0;
     sk_log_set_sink(count_warnings, NULL);
     cr_assert_eq(sk_runtime_create(&params, &rt, &err), SK_OK, "%s", err.msg);
-    running = rt;
+    the_runtime = rt;
     return rt;
 }
 
@@ -87,7 +87,7 @@ HELPER const volatile sk_board_counters *seen(void) { return &look()->counters; 
 HELPER void leave(sk_runtime *rt) {
     if (view.board) sk_board_close(&view);
     view = (sk_board_view){0};
-    running = NULL;
+    the_runtime = NULL;
     sk_runtime_destroy(&rt);
 }
 
