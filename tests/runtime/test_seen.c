@@ -223,7 +223,7 @@ Test(seen, an_idle_program_shows_the_truth) {
     sk_group                          group = {0};
     const sk_resource                 two = {"cpu", 2};
     const sk_bundle                   bundle = {&two, 1};
-    running = NULL;
+    the_runtime = NULL;
     take_long(rt, run_long(rt, "probe.add", 1));
     AWAIT(c->n_running == 0 && c->n_done == 1 && c->n_workers > 0);
     AWAIT(board->workers[0].state == SK_WORKER_IDLE && board->workers[0].n_in_flight == 0);
