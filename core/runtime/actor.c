@@ -268,7 +268,10 @@ static void dispatch(sk__driver *d, sk__actor *self) {
         if (self->placement == SK_PLACE_PROCESS ? !sk__peer_has_room(self->peer, job) : self->n_running >= self->max_concurrency)
             break;
         sk__pinned pinned = sk__job_pin(d, job);
-        if (pinned == SK__PIN_LATER) break;
+        if (pinned == SK__PIN_LATER) {
+            d->starved_actors = true;
+            break;
+        }
         if (pinned == SK__PIN_GONE) continue;
         sk__list_remove(job);
         if (self->placement != SK_PLACE_PROCESS) {

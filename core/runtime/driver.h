@@ -481,6 +481,9 @@ struct sk__driver {
     sk__peer             *task_peers;
     int                   n_with_letters; /* peers that have letters */
     bool                  resources_changed; /* something was given back                */
+    bool                  room_changed;      /* the store may have room for what waits  */
+    bool                  starved_actors;    /* some have calls whose arguments find no room in it */
+    sk__list              no_room;           /* tasks whose arguments find none         */
     uint64_t              next_peer_id;
     sk__actor            *pending_actors, *pending_actors_last; /* wait for resources */
     sk__actor            *dead_actors, *dead_actors_last;       /* still known by how they died */

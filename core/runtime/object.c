@@ -81,6 +81,7 @@ static void drop_bytes(sk__driver *d, sk__object *self) {
     case SK__IN_STORE:
         lru_remove(d, self);
         sk_store_free(d->store, self->at.extent);
+        d->room_changed = d->has_mail_work = true;
         break;
     case SK__SPILLED: sk_store_drop_spilled(d->store, &self->at.spilled); break;
     }
@@ -209,7 +210,7 @@ void sk__object_unpin(sk__driver *d, sk__object *self) {
     if (self->n_pins == 0 && self->place == SK__IN_STORE) { /* used just now */
         lru_remove(d, self);
         lru_push(d, self);
-        d->has_mail_work = true; /* it may make room for what waits */
+        d->room_changed = d->has_mail_work = true;
     }
     sk__object_settle(d, self);
 }

@@ -103,6 +103,26 @@ static void take_job(sk__class *cls, sk__job *job) {
     cls->turn = cls->turn->next;
 }
 
+/* Its arguments find no room in the store: others go before it until something changes there. */
+static void set_aside(sk__driver *d, sk__class *cls, sk__job *job) {
+    take_job(cls, job);
+    sk__list_push(&d->no_room, job);
+}
+
+static void try_again(sk__driver *d) {
+    d->room_changed = false;
+    while (d->no_room.last) {
+        sk__job *job = d->no_room.last;
+        sk__list_remove(job);
+        sk__class_push(d, job, true);
+    }
+    if (!d->starved_actors) return;
+    d->starved_actors = false;
+    uint32_t at = 0;
+    for (sk__actor *actor; (actor = sk__slab_next(&d->actors, &at));)
+        if (actor->queue.n > 0) sk__actor_dispatch(d, actor);
+}
+
 /* ---- workers --------------------------------------------------------------------------------------------------------- */
 int64_t sk__job_expected_ns(sk__driver *d, const sk__job *job) {
     const sk_board_function *row = sk__watch_row(d, job->function);
@@ -168,7 +188,11 @@ static bool feed(sk__driver *d, sk__class *cls, sk__peer *peer) {
         int64_t expected_ns = sk__job_expected_ns(d, job);
         if (!has_time(peer, job, expected_ns) || !sk__peer_has_room(peer, job)) break;
         sk__pinned pinned = sk__job_pin(d, job);
-        if (pinned == SK__PIN_LATER) break;
+        if (pinned == SK__PIN_LATER) {
+            set_aside(d, cls, job);
+            fed = true; /* the next one may do */
+            continue;
+        }
         if (pinned == SK__PIN_GONE) continue;
         take_job(cls, job);
         job->expected_ns = expected_ns;
@@ -182,7 +206,7 @@ static bool feed(sk__driver *d, sk__class *cls, sk__peer *peer) {
     }
     sk__peer_ring(peer);
     if (peer->sent.n == 0) sk__peer_give_back(d, peer);
-    if (!fed) { /* that is no news: nothing has come of it */
+    if (!fed || peer->sent.n == 0) { /* that is no news: nothing has come of it */
         d->has_mail_work = had_work;
         d->resources_changed = had_changed;
     }
@@ -205,7 +229,7 @@ static void schedule_threads(sk__driver *d, sk__class *cls) {
         sk__pinned pinned = job->lease ? sk__job_pin(d, job) : SK__PIN_LATER;
         if (pinned != SK__PINNED) {
             sk_resources_give_back(d->resources, &share);
-            if (pinned == SK__PIN_LATER) break;
+            if (pinned == SK__PIN_LATER) set_aside(d, cls, job);
             continue;
         }
         take_job(cls, job);
@@ -222,7 +246,9 @@ void sk__schedule(sk__driver *d) {
         if (sk_resources_groups_retry(d->resources)) sk__driver_notify(d);
         sk__actors_start_pending(d);
     }
-    d->n.n_queued = 0;
+    /* Also when nothing runs any more: then it is told that there will be no room. */
+    if (d->room_changed || (d->no_room.n > 0 && d->n.n_running == 0)) try_again(d);
+    d->n.n_queued = (uint64_t)d->no_room.n;
     for (sk__class *cls = d->classes; cls; cls = cls->next) {
         if (cls->placement == SK_PLACE_PROCESS) schedule_processes(d, cls);
         else schedule_threads(d, cls);
@@ -240,6 +266,7 @@ static void fail_class(sk__driver *d, sk__class *cls, sk_status status, const ch
 }
 
 void sk__schedule_group_gone(sk__driver *d, sk_group group) {
+    try_again(d); /* back into their classes */
     for (sk__class *cls = d->classes; cls; cls = cls->next)
         if (cls->group.id == group.id) fail_class(d, cls, SK_ECANCELED, "its placement group was destroyed");
 }

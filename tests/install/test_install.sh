@@ -25,7 +25,7 @@ check "has_a_program_both_libraries_and_the_headers" eval '[ -x "$bin/skiff" ] &
 # ---- the library shows what its headers declare, and nothing else ----
 nm -D --defined-only "$lib/libskiff.so.0" | awk '{print $3}' | sort >exported
 grep -hE '^[^*]*(SK|SKIFF_POLICY)_API ' "$include"/skiff/*.h | grep -oE 'sk(iff)?_[a-z_]+\(' | tr -d '(' |
-    sort >declared
+    grep -vx skiff_module | sort >declared # plugins define that one
 check "exports_what_the_headers_declare" eval '[ -s declared ] && diff declared exported >out || { show out; false; }'
 check "the_program_needs_no_libskiff" eval '! ldd "$bin/skiff" | grep -q libskiff'
 check "the_program_runs" eval '"$bin/skiff" version >out && grep -q ^skiff out'
