@@ -231,6 +231,7 @@ int main(int argc, char **argv) {
     double      seconds = text ? atof(text) : 5.0;
     char        folder[300];
     snprintf(folder, sizeof folder, "%.250s/skiff-soak-XXXXXX", base && *base ? base : "/tmp");
+    mallopt(M_ARENA_MAX, 1); /* else resident memory depends on which threads met in malloc */
     if (!mkdtemp(folder)) fail(folder, "cannot be made");
     sk_log_set_sink(be_quiet, NULL);
     train("thread", folder, seconds);
