@@ -120,7 +120,7 @@ static sk_status create_vec(runner *r, sk_error *reterr) {
     uint64_t             n_former = atomic_fetch_add(&r->weights.n_made[a->runner], 1);
     int                  has_state = (sk_env_api_get(r->env)->caps & SK_ENV_CAP_STATE) != 0;
     sk_vec_params params = {.env = r->env, .n_envs = a->n_envs, .first_env = a->first_env, .n_total = a->n_total_envs,
-                            .seed = a->seed + (has_state ? 0 : n_former * 0x9e3779b97f4a7c15u), /* 2^64 / golden ratio */
+                            .seed = a->seed + (has_state ? 0 : n_former * 0x9e3779b97f4a7c15u), /* 2^64 / phi */
                             .seeding = SK_VEC_SEED_DERIVED, .on_invalid = (sk_on_invalid)a->on_invalid};
     return sk_vec_create(&params, &r->vec, reterr);
 }

@@ -52,7 +52,8 @@ static sk_status create_blocks(sk_stream_source *self, const sk_batch_shape *sha
         return SK_FAIL(reterr, SK_ECONFIG, "a batch of %d steps x %d rows x %d observation floats is too large",
                        shape->n_steps, shape->n_rows, shape->obs_dim);
     SK_TRY(sk_block_create(bytes, &self->batch_block, reterr));
-    SK_TRY(sk_block_create(sk_weights_bytes(n_floats, shape->obs_dim, shape->n_fragments), &self->weights_block, reterr));
+    size_t weights_bytes = sk_weights_bytes(n_floats, shape->obs_dim, shape->n_fragments);
+    SK_TRY(sk_block_create(weights_bytes, &self->weights_block, reterr));
     sk_batch_map(shape, sk_block_data(self->batch_block), &self->batch);
     sk_weights_map(sk_block_data(self->weights_block), n_floats, shape->obs_dim, &self->weights);
     return SK_OK;
@@ -180,8 +181,8 @@ static void count_restarts(sk_stream_source *self) {
     if (!n) return;
     sk_metrics_add(self->p.metrics, SK_METRIC_RESTARTS, (double)n);
     if (self->has_state || self->told_anew) return;
-    sk_log(SK_LOG_WARN, "environment \"%s\" cannot save its state: episodes start anew in a runner that was restarted, so the "
-           "run goes on but not bit for bit", sk_env_info_get(self->p.env)->name);
+    sk_log(SK_LOG_WARN, "environment \"%s\" cannot save its state: episodes start anew in a runner that was restarted, so "
+           "the run goes on but not bit for bit", sk_env_info_get(self->p.env)->name);
     self->told_anew = 1;
 }
 
@@ -290,7 +291,7 @@ sk_status sk_stream_save(sk_stream_source *self, void **ret_bytes, size_t *ret_s
     *ret_complete = self->has_state;
     for (int i = 0; i < self->n_runners && status == SK_OK; i++)
         status = sk_actor_call(self->p.runtime, self->runners[i], &method, &self->answers[i], reterr);
-    for (int i = 0; i < self->n_runners && status == SK_OK; i++) /* in order of the runners, hence of the environments */
+    for (int i = 0; i < self->n_runners && status == SK_OK; i++) /* in order of runners, hence of environments */
         status = append_state(self, i, &all, &size, reterr);
     forget_answers(self);
     if (status != SK_OK) {

@@ -121,8 +121,8 @@ static sk_status create_runtime(trainer *t, sk_error *reterr) {
     static const sk_module *const modules[] = {&sk_rl_module};
     const sk_train_config        *c = config_of(t);
     char                          name[NAME_SIZE], logs[PATH_SIZE];
-    sk_runtime_params params = {.name = name, .modules = modules, .n_modules = SK_COUNT(modules), .worker_has_modules = true,
-                                .worker_path = t->p->worker_path};
+    sk_runtime_params params = {.name = name, .modules = modules, .n_modules = SK_COUNT(modules),
+                                .worker_has_modules = true, .worker_path = t->p->worker_path};
     name_of_run(t, name, sizeof name);
     if (t->p->run_dir && c->env_runners.num_env_runners > 0 && c->env_runners.placement == SK_RUNNER_PROCESS) {
         int n = snprintf(logs, sizeof logs, "%s/logs", t->p->run_dir);

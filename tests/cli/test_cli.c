@@ -476,7 +476,8 @@ Test(signals, an_interrupted_driver_stops_its_processes) {
 
 Test(signals, a_killed_runner_ends_the_run_by_name_where_it_may_not_be_restarted) {
     pid_t workers[2];
-    pid_t pid = start_to(NULL, "train tiny.yaml --run-dir r env_runners.restart_failed_env_runners=false " PROCESSES ENDLESS);
+    pid_t pid = start_to(NULL, "train tiny.yaml --run-dir r env_runners.restart_failed_env_runners=false " PROCESSES
+                               ENDLESS);
     wait_for_content("r/metrics.jsonl");
     wait_for_children(pid, 2, workers);
     kill(workers[1], SIGKILL);

@@ -1,5 +1,5 @@
-/* Runners whose processes are killed, at any moment: they are made anew and nothing downstream can tell, to the last bit;
- * unless the config says otherwise, or environments cannot be given their state back. */
+/* Runners whose processes are killed, at any moment: they are made anew and nothing downstream can tell, to the last
+ * bit; unless the config says otherwise, or environments cannot be given their state back. */
 #include "core/base/clock.h"
 #include "rl/checkpoint.h"
 #include "tests/rl/rig.h"
@@ -331,8 +331,8 @@ static sk_train_result train_with_kills(int iterations, const char *run_dir, int
     killer k = {.lock = PTHREAD_MUTEX_INITIALIZER, .wakes = PTHREAD_COND_INITIALIZER,
                 .done = PTHREAD_COND_INITIALIZER};
     cr_assert_eq(pthread_create(&k.thread, NULL, killer_run, &k), 0);
-    sk_train_result result = rig_train_ok((rig_run){.yaml = train_yaml(iterations), .run_dir = run_dir, .resume = resume,
-                                                    .on_progress = killer_arm, .user = &k});
+    sk_train_result result = rig_train_ok((rig_run){.yaml = train_yaml(iterations), .run_dir = run_dir,
+                                                    .resume = resume, .on_progress = killer_arm, .user = &k});
     pthread_mutex_lock(&k.lock);
     k.quit = 1;
     pthread_cond_signal(&k.wakes);
@@ -376,8 +376,8 @@ Test(restart, a_run_under_kills_can_be_resumed_and_the_count_goes_on) {
     cr_assert(before > 0 && before <= n_kills);
     sk_train_result more = train_with_kills(ITERATIONS - 5, dir, 1, &n_more);
     double          after = sk_metrics_get(&more.metrics, SK_METRIC_RESTARTS, 0);
-    cr_assert(after > before && after <= n_kills + n_more, "%g restarts, then %g; %d and %d kills", before, after, n_kills,
-              n_more);
+    cr_assert(after > before && after <= n_kills + n_more, "%g restarts, then %g; %d and %d kills", before, after,
+              n_kills, n_more);
     sk_train_result rest = rig_train_ok((rig_run){.yaml = train_yaml(ITERATIONS), .run_dir = dir, .resume = 1});
     cr_assert_str_eq(rest.params_sha256, quiet.params_sha256);
     same_metrics(&rest, &quiet);

@@ -315,8 +315,8 @@ Test(runner, refuses_calls_that_do_not_fit) {
 
 /* ---- restarts ---- */
 
-/* What the learner has in its hands stays as it is while a runner is made anew, and the state of the last boundary makes
- * the next fragment what it would have been. */
+/* What the learner has in its hands stays as it is while a runner is made anew, and the state of the last boundary
+ * makes the next fragment what it would have been. */
 Test(runner, made_anew_writes_nothing_before_it_samples_and_then_the_same) {
     rig       r;
     sk_block *batch = NULL, *weights = NULL;

@@ -171,8 +171,8 @@ static const char *const           probe_methods[] = {"echo"};
 static const sk_actor_class        probe_class = {.name = "probe", .methods = probe_methods, .n_methods = 1,
                                                   .create = probe_create, .call = probe_call, .destroy = free};
 static const sk_actor_class *const probe_classes[] = {&probe_class};
-static const sk_module             probe_module = {.abi = SK_MODULE_ABI, .struct_size = sizeof(sk_module), .name = "soak",
-                                                   .classes = probe_classes, .n_classes = 1};
+static const sk_module             probe_module = {.abi = SK_MODULE_ABI, .struct_size = sizeof(sk_module),
+                                                   .name = "soak", .classes = probe_classes, .n_classes = 1};
 static const sk_module *const      probe_modules[] = {&probe_module};
 
 /* A small object and one that lies in shared memory. */
