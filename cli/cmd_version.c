@@ -14,21 +14,15 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <zmq.h>
 
 static sk_status write_all(sk_json_line *line, sk_error *reterr) {
-    char zmq[32];
-    int major, minor, patch;
     sk_device *device = NULL;
     SK_TRY(sk_device_create_cpu(1, &device, reterr));
-    zmq_version(&major, &minor, &patch);
-    snprintf(zmq, sizeof zmq, "%d.%d.%d", major, minor, patch);
     sk_json_line_text(line, "skiff", sk_version());
     sk_json_line_text(line, "commit", SKIFF_COMMIT[0] ? SKIFF_COMMIT : NULL);
     sk_json_line_text(line, "device", sk_device_name(device));
     sk_json_line_text(line, "compiler", __VERSION__);
     sk_json_line_text(line, "libc", gnu_get_libc_version());
-    sk_json_line_text(line, "zmq", zmq);
     sk_json_line_text(line, "libfyaml", fy_library_version());
     sk_json_line_text(line, "jansson", jansson_version_str());
     sk_json_line_text(line, "sodium", sodium_version_string());

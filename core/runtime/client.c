@@ -91,6 +91,7 @@ static void end_object(sk__client *self, sk__known *known, sk__known_state state
     known->state = (uint8_t)state;
     known->status = (int16_t)status;
     self->n_ended++;
+    if (state == SK__KNOWN_FAILED) self->n_bad++;
 }
 
 /* The value of an object out of its record. */
@@ -380,6 +381,8 @@ typedef struct wanted {
     bool          ends_at_failure, has_failed;
     uint8_t      *ended;  /* (n) nullable */
     uint64_t      seen;   /* n_ended of the client at the last look */
+    int           at;     /* all before have values; for who wants all */
+    uint64_t      failed_seen; /* n_bad of the client at the last look */
     bool          has_looked;
 } wanted;
 
@@ -398,6 +401,14 @@ static bool are_ended(sk__client *self, void *arg) {
     wanted *w = arg;
     if (w->has_looked && w->seen == self->n_ended) return is_enough(w);
     w->seen = self->n_ended;
+    if (w->ends_at_failure && w->has_looked && w->failed_seen == self->n_bad) { /* go on at the first that is open */
+        bool failed = false;
+        while (w->at < w->n && !failed && look(self, w->refs[w->at], &failed)) w->at++;
+        w->has_failed |= failed;
+        if (w->n_ended < w->at) w->n_ended = w->at;
+        return w->at == w->n || w->has_failed;
+    }
+    w->failed_seen = self->n_bad;
     w->has_looked = true;
     w->n_ended = 0;
     for (int i = 0; i < w->n; i++) {

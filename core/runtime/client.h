@@ -111,6 +111,7 @@ struct sk__client {
     sk__known *known; /* open addressing */
     size_t     n_known, known_cap /* 0 or a power of 2 */;
     uint64_t   n_ended; /* objects, ever: whoever waits looks again when it grows */
+    uint64_t   n_bad;   /* those of them that failed: who waits for all looks at all again */
     uint64_t   released[SK__RELEASE_BATCH]; /* not told yet */
     int        n_released;
 };

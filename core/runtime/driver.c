@@ -257,6 +257,10 @@ void sk__driver_wait_event(sk__driver *d, int64_t deadline_ns) {
     if (d->n_followers > 0) pthread_cond_broadcast(&d->changed);
 }
 
+bool sk__driver_may_make_room(const sk__driver *d) {
+    return d->n.n_running > (uint64_t)d->n_blocked_peers + (uint64_t)d->pool.n_blocked;
+}
+
 static bool is_interrupted(const sk__driver *d) { return d->params.interrupted && *d->params.interrupted; }
 
 static void enter_wait(sk__driver *d, sk__waiter *waiter) {

@@ -505,7 +505,8 @@ sk__pinned sk__job_pin(sk__driver *d, sk__job *self) {
     self->pinned = result == SK__PINNED;
     if (result == SK__PINNED) return result;
 
-    /* Undo. */
+    /* Undo. That makes no room that was not there before. */
+    bool had_room = d->room_changed, had_work = d->has_mail_work;
     rest = (sk_bytes){self->packed, self->packed_size};
     while (n_pinned > 0 && sk_packed_next(&rest, &record, NULL) == SK_OK) {
         sk__object *object = record.kind == SK_PACKED_REF ? sk__object_find(d, record.ref.id) : NULL;
@@ -513,7 +514,9 @@ sk__pinned sk__job_pin(sk__driver *d, sk__job *self) {
         n_pinned--;
         sk__object_unpin(d, object);
     }
-    if (result == SK__PIN_LATER && d->n.n_running > 0) return result; /* who runs now will make room */
+    d->room_changed = had_room;
+    d->has_mail_work = had_work;
+    if (result == SK__PIN_LATER && sk__driver_may_make_room(d)) return result;
     if (result == SK__PIN_LATER)
         sk__job_fail(d, self, sk__failure_create(SK_ELIMIT, "%s: its arguments do not fit: %s", sk__job_name(self), err.msg));
     else if (self->kind == SK__METHOD) (void)find_missing(d, self); /* keeps its place */

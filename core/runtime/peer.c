@@ -292,7 +292,7 @@ bool sk__peer_send_job(sk__driver *d, sk__peer *self, sk__job *job) {
     bool   in_blob = sizeof(sk_message) + size > SK_RING_MESSAGE_MAX;
     sk_error err = {0};
     if (in_blob && make_blob(d, job, size, &err) != SK_OK) {
-        if (d->n.n_running > 0) return false; /* who runs now will make room */
+        if (sk__driver_may_make_room(d)) return false;
         sk__job_fail(d, job, sk__failure_create(err.status, "%s: its arguments: %s", sk__job_name(job), err.msg));
         return true;
     }

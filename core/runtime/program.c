@@ -136,7 +136,7 @@ static sk_status get_value(sk__driver *d, uint64_t id, int timeout_ms, sk__objec
         if (deadline_ns == 0) deadline_ns = sk__deadline_ns(timeout_ms);
         if (status == SK_OK) continue; /* it is made again, or lost */
         int64_t now_ns = sk_clock_now_ns();
-        if (d->n.n_running == 0 || now_ns >= deadline_ns) return status; /* nobody will make room */
+        if (!sk__driver_may_make_room(d) || now_ns >= deadline_ns) return status;
         sk__driver_wait_event(d, now_ns + ROOM_NS);
     }
 }

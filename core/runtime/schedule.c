@@ -247,7 +247,7 @@ void sk__schedule(sk__driver *d) {
         sk__actors_start_pending(d);
     }
     /* Also when nothing runs any more: then it is told that there will be no room. */
-    if (d->room_changed || (d->no_room.n > 0 && d->n.n_running == 0)) try_again(d);
+    if (d->room_changed || (d->no_room.n > 0 && !sk__driver_may_make_room(d))) try_again(d);
     d->n.n_queued = (uint64_t)d->no_room.n;
     for (sk__class *cls = d->classes; cls; cls = cls->next) {
         if (cls->placement == SK_PLACE_PROCESS) schedule_processes(d, cls);

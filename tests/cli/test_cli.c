@@ -67,7 +67,7 @@ Test(usage, tells_its_version) {
     expect_code(run("version --json"), 0);
     json_t *json = parse(out);
     text_of(json, "skiff");
-    text_of(json, "zmq");
+    text_of(json, "jansson");
     json_decref(json);
 }
 

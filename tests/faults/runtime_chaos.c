@@ -66,13 +66,14 @@ static uint32_t draw(uint64_t *state, uint32_t n) { /* splitmix64 */
 }
 
 /* ---- what is there ----------------------------------------------------------------------------------------------------- */
-static int count_entries(const char *path) {
+static int count_named(const char *path, const char *part) {
     int  n = 0;
     DIR *dir = opendir(path);
-    while (dir && readdir(dir)) n++;
+    for (struct dirent *e; dir && (e = readdir(dir));) n += strstr(e->d_name, part) != NULL;
     if (dir) closedir(dir);
     return n;
 }
+static int count_entries(const char *path) { return count_named(path, ""); }
 
 /* Children of `pid`, whichever thread started them; fills up to max. */
 static int children_of(int pid, int *ret_pids, int max) {
@@ -107,7 +108,7 @@ typedef struct things {
 
 static things look_around(void) {
     int pids[8];
-    return (things){count_entries("/proc/self/fd"), count_entries("/proc/self/task"), count_entries("/dev/shm"),
+    return (things){count_entries("/proc/self/fd"), count_entries("/proc/self/task"), count_named("/dev/shm", "skiff"),
                     children_of(getpid(), pids, 8)};
 }
 
