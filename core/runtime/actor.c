@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_WINDOW_S   60.0
+#define DEFAULT_WINDOW_S 60.0
 #define DEFAULT_BACKOFF_MS 10
-#define BACKOFF_MAX_MS     30000
-#define DEAD_KEPT          4096 /* so many are remembered by how they died */
+#define BACKOFF_MAX_MS 30000
+#define DEAD_KEPT 4096 /* so many are remembered by how they died */
 
-/* ---- names ----------------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------------------- */
 static sk__actor **bucket(sk__driver *d, const char *name) {
     return &d->names[sk_function_hash(name) % (uint64_t)SK_COUNT(d->names)];
 }
@@ -39,17 +39,18 @@ static void set_state(sk__driver *d, sk__actor *self, sk_board_actor_state state
     sk__driver_notify(d);
 }
 
-/* ---- creating -------------------------------------------------------------------------------------------------------- */
-static sk_status choose_placement(const sk__driver *d, const sk_actor_params *params, const sk_function *cls, sk_placement *ret,
-                                  sk_error *reterr) {
+/* ---- creating -------------------------------------------------------------------------------------------- */
+static sk_status choose_placement(const sk__driver *d, const sk_actor_params *params, const sk_function *cls,
+                                  sk_placement *ret, sk_error *reterr) {
     bool anywhere = cls->in_plugin || d->params.worker_has_modules;
     *ret = params->placement;
     if (*ret == SK_PLACE_DEFAULT) *ret = anywhere ? SK_PLACE_PROCESS : SK_PLACE_THREAD;
     if (*ret == SK_PLACE_PROCESS && !anywhere)
-        return SK_FAIL(reterr, SK_EUNSUPPORTED,
-                       "class %s belongs to this program alone: it can run in its threads, and in processes only from a plugin "
-                       "or if the worker program has it too (worker_has_modules)",
-                       cls->name);
+        return SK_FAIL(
+            reterr, SK_EUNSUPPORTED,
+            "class %s belongs to this program alone: it can run in its threads, and in processes only from a plugin "
+            "or if the worker program has it too (worker_has_modules)",
+            cls->name);
     return SK_OK;
 }
 
@@ -62,7 +63,8 @@ static sk_status check_params(sk__driver *d, const sk_actor_params *params, sk_e
         return SK_FAIL(reterr, SK_EINVAL, "%s: max_concurrency must be 0 to 1024, got %d", params->class_name,
                        params->max_concurrency);
     sk__actor *other = *name ? sk__actor_find_name(d, name) : NULL;
-    if (other) return SK_FAIL(reterr, SK_EINVAL, "there is an actor named %s already (a %s)", name, other->function->name);
+    if (other)
+        return SK_FAIL(reterr, SK_EINVAL, "there is an actor named %s already (a %s)", name, other->function->name);
     return SK_OK;
 }
 
@@ -79,8 +81,8 @@ static void set_params(sk__actor *self, const sk_actor_params *p) {
     else snprintf(self->name, sizeof self->name, "%.40s-%" PRIu32, self->function->name, (uint32_t)self->id);
 }
 
-static sk_status make_create_job(sk__driver *d, sk__actor *self, const sk_actor_params *params, sk__peer *from, sk_bytes packed,
-                                 sk_error *reterr) {
+static sk_status make_create_job(sk__driver *d, sk__actor *self, const sk_actor_params *params, sk__peer *from,
+                                 sk_bytes packed, sk_error *reterr) {
     sk__order order = {.function = self->function, .placement = self->placement, .from = from};
     if (from) SK_TRY(sk__job_create_packed(d, SK__CREATE, &order, params->n_args, packed, &self->create, reterr));
     else SK_TRY(sk__job_create(d, SK__CREATE, &order, params->args, params->n_args, &self->create, reterr));
@@ -108,8 +110,8 @@ sk_status sk__actor_create(sk__driver *d, const sk_actor_params *params, sk__pee
     SK_TRY(sk_registry_find_name(d->registry, SK_FUNCTION_CLASS, params->class_name, &cls, reterr));
     SK_TRY(check_params(d, params, reterr));
     SK_TRY(choose_placement(d, params, cls, &placement, reterr));
-    sk_status status = sk_resources_parse(d->resources, params->resources, params->n_resources, params->group, params->bundle,
-                                          &demand, reterr);
+    sk_status status = sk_resources_parse(d->resources, params->resources, params->n_resources, params->group,
+                                          params->bundle, &demand, reterr);
     if (status != SK_OK) {
         sk_error_prefix(reterr, "%s", params->name ? params->name : params->class_name);
         return status;
@@ -136,7 +138,7 @@ sk_status sk__actor_create(sk__driver *d, const sk_actor_params *params, sk__pee
     return SK_OK;
 }
 
-/* ---- starting -------------------------------------------------------------------------------------------------------- */
+/* ---- starting -------------------------------------------------------------------------------------------- */
 static void wait_for_resources(sk__driver *d, sk__actor *self) {
     self->pending_next = NULL;
     *(d->pending_actors_last ? &d->pending_actors_last->pending_next : &d->pending_actors) = self;
@@ -198,7 +200,7 @@ void sk__actor_on_created(sk__driver *d, sk__actor *self, sk__job *job, sk__fail
     sk__actor_dispatch(d, self);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------------------------ */
+/* ---- calls ----------------------------------------------------------------------------------------------- */
 sk_status sk__actor_accepts(sk__driver *d, sk__actor *self, int method, sk_error *reterr) {
     (void)d;
     const sk_actor_class *cls = self->function->cls;
@@ -206,8 +208,8 @@ sk_status sk__actor_accepts(sk__driver *d, sk__actor *self, int method, sk_error
         return SK_FAIL(reterr, SK_EINVAL, "%s: class %s has methods 0 to %d, got %d", self->name, cls->name,
                        cls->n_methods - 1, method);
     if (self->max_pending > 0 && self->n_open >= self->max_pending)
-        return SK_FAIL(reterr, SK_ELIMIT, "%s: %" PRId64 " calls wait already, and max_pending_calls is %d", self->name,
-                       self->n_open, self->max_pending);
+        return SK_FAIL(reterr, SK_ELIMIT, "%s: %" PRId64 " calls wait already, and max_pending_calls is %d",
+                       self->name, self->n_open, self->max_pending);
     return SK_OK;
 }
 
@@ -265,7 +267,8 @@ static void dispatch(sk__driver *d, sk__actor *self) {
     while (takes_calls(self)) {
         sk__job *job = next_call(self);
         if (!job) break;
-        if (self->placement == SK_PLACE_PROCESS ? !sk__peer_has_room(self->peer, job) : self->n_running >= self->max_concurrency)
+        if (self->placement == SK_PLACE_PROCESS ? !sk__peer_has_room(self->peer, job)
+                                                : self->n_running >= self->max_concurrency)
             break;
         sk__pinned pinned = sk__job_pin(d, job);
         if (pinned == SK__PIN_LATER) {
@@ -328,7 +331,7 @@ void sk__actor_keep(sk__driver *d, sk__actor *self, const void *state, size_t si
     (void)d;
 }
 
-/* ---- restarting ------------------------------------------------------------------------------------------------------- */
+/* ---- restarting ------------------------------------------------------------------------------------------ */
 static bool may_restart_now(sk__actor *self, int64_t now_ns) {
     if (self->max_restarts == 0) return false;
     if ((double)(now_ns - self->window_ns) > self->window_s * 1e9) {
@@ -385,10 +388,11 @@ void sk__actors_check_timers(sk__driver *d, int64_t now_ns) {
     uint32_t   at = 0;
     sk__actor *actor;
     while (d->n_timed_actors > 0 && (actor = sk__slab_next(&d->actors, &at)))
-        if (actor->state == SK_ACTOR_RESTARTING && actor->start_at_ns <= now_ns && !actor->is_starting) order_start(d, actor);
+        if (actor->state == SK_ACTOR_RESTARTING && actor->start_at_ns <= now_ns && !actor->is_starting)
+            order_start(d, actor);
 }
 
-/* ---- the end --------------------------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------------------- */
 /* The oldest dead are forgotten. */
 static void remember_dead(sk__driver *d, sk__actor *self) {
     self->pending_next = NULL;
@@ -415,8 +419,9 @@ static void fail_calls(sk__driver *d, sk__actor *self) {
             if (job->kind != SK__METHOD) continue;
             sk__peer_forget_job(d, job);
             bool named = strncmp(self->end, self->name, strlen(self->name)) == 0;
-            sk__job_fail(d, job, sk__failure_create(self->end_status, "%s%s%s", named ? "" : self->name, named ? "" : " ",
-                                                    self->end));
+            sk__job_fail(
+                d, job,
+                sk__failure_create(self->end_status, "%s%s%s", named ? "" : self->name, named ? "" : " ", self->end));
             next = lists[i]->first; /* its end may have changed the list */
             while (next && next->kind != SK__METHOD) next = next->next;
         }
@@ -482,7 +487,8 @@ void sk__actor_stop(sk__driver *d, sk__actor *self) {
     if (self->stopping || self->state == SK_ACTOR_DEAD) return;
     self->stopping = true;
     bool idle = self->queue.n == 0 && self->n_open == 0;
-    if (idle && (self->state == SK_ACTOR_RESTARTING || (self->state == SK_ACTOR_PENDING && self->create->state != SK__SENT))) {
+    if (idle &&
+        (self->state == SK_ACTOR_RESTARTING || (self->state == SK_ACTOR_PENDING && self->create->state != SK__SENT))) {
         sk__actor_end(d, self, SK_EDEAD, "was stopped before it was made");
         return;
     }

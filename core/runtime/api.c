@@ -14,7 +14,8 @@ sk_runtime *sk__set_current(sk_runtime *rt) {
 }
 
 sk_status sk_runtime_create(const sk_runtime_params *params, sk_runtime **ret_rt, sk_error *reterr) {
-    SK_ASSERT(params && ret_rt && (params->modules || params->n_modules == 0) && (params->plugins || params->n_plugins == 0));
+    SK_ASSERT(params && ret_rt && (params->modules || params->n_modules == 0) &&
+              (params->plugins || params->n_plugins == 0));
     sk_runtime *self = calloc(1, sizeof *self);
     if (!self) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a runtime");
     sk_status status = sk__driver_create(self, params, reterr);
@@ -50,7 +51,7 @@ void sk__store_free(sk_runtime *rt, sk_extent extent) {
     else sk__client_store_free(rt->client, extent);
 }
 
-/* ---- objects --------------------------------------------------------------------------------------------------------- */
+/* ---- objects --------------------------------------------------------------------------------------------- */
 sk_status sk_put(sk_runtime *rt, const void *data, size_t size, sk_ref *ret_ref, sk_error *reterr) {
     SK_ASSERT(rt && ret_ref && (data || size == 0));
     return rt->driver ? sk__program_put(rt->driver, data, size, ret_ref, reterr)
@@ -82,7 +83,8 @@ sk_status sk_get_all(sk_runtime *rt, const sk_ref *refs, int n, int timeout_ms, 
 
 sk_status sk_wait(sk_runtime *rt, const sk_ref *refs, int n, int n_wanted, int timeout_ms, uint8_t *ret_ended,
                   int *ret_n_ended, sk_error *reterr) {
-    SK_ASSERT(rt && n >= 0 && n_wanted >= 0 && n_wanted <= n && ((refs && ret_ended) || n == 0) && ret_n_ended && timeout_ms >= 0);
+    SK_ASSERT(rt && n >= 0 && n_wanted >= 0 && n_wanted <= n && ((refs && ret_ended) || n == 0) && ret_n_ended &&
+              timeout_ms >= 0);
     return rt->driver ? sk__program_wait(rt->driver, refs, n, n_wanted, timeout_ms, ret_ended, ret_n_ended, reterr)
                       : sk__client_wait(rt->client, refs, n, n_wanted, timeout_ms, ret_ended, ret_n_ended, reterr);
 }
@@ -106,7 +108,7 @@ void sk_cancel(sk_runtime *rt, sk_ref ref, sk_cancel_how how) {
     else sk__client_cancel(rt->client, ref, how);
 }
 
-/* ---- tasks and actors ---------------------------------------------------------------------------------------------------- */
+/* ---- tasks and actors ------------------------------------------------------------------------------------ */
 sk_status sk_submit(sk_runtime *rt, const sk_task *task, sk_ref *ret_refs, sk_error *reterr) {
     SK_ASSERT(rt && task && task->function && ret_refs && (task->args || task->n_args == 0));
     return rt->driver ? sk__program_submit(rt->driver, task, ret_refs, reterr)
@@ -161,7 +163,7 @@ void sk_actor_kill(sk_runtime *rt, sk_actor actor, sk_kill_how how) {
     else sk__client_actor_kill(rt->client, actor, how);
 }
 
-/* ---- groups ------------------------------------------------------------------------------------------------------------ */
+/* ---- groups ---------------------------------------------------------------------------------------------- */
 sk_status sk_group_create(sk_runtime *rt, const sk_bundle *bundles, int n, sk_strategy strategy, sk_group *ret_group,
                           sk_error *reterr) {
     SK_ASSERT(rt && (bundles || n <= 0) && ret_group);

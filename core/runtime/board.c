@@ -20,7 +20,7 @@
 _Static_assert(sizeof SK_BOARD_MAGIC == 8, "written as one word");
 _Static_assert(sizeof(sk_board) % 64 == 0 && sizeof(sk_line) % 64 == 0, "lines share no cache line");
 
-/* ---- the driver ------------------------------------------------------------------------------------------------- */
+/* ---- the driver ------------------------------------------------------------------------------------------ */
 sk_status sk_board_create(const char *name, sk_block **ret_block, sk_board **ret_board, sk_error *reterr) {
     SK_ASSERT(ret_block && ret_board);
     sk_block *block = NULL;
@@ -73,7 +73,7 @@ bool sk_board_has_mail(const sk_board *board) {
     return any != 0;
 }
 
-/* ---- a worker --------------------------------------------------------------------------------------------------- */
+/* ---- a worker -------------------------------------------------------------------------------------------- */
 void sk_board_post(sk_board *board, int line, sk_urgency urgency) {
     SK_ASSERT(board && line >= 0 && line < SK_BOARD_LINES);
     _Atomic uint64_t *word = &board->mail[line / 64];
@@ -85,7 +85,7 @@ void sk_board_post(sk_board *board, int line, sk_urgency urgency) {
     if (urgency == SK_MAIL_URGENT && !sk__load32_after_stores(&board->has_leader)) sk_bell_ring(&board->pump);
 }
 
-/* ---- readers ---------------------------------------------------------------------------------------------------- */
+/* ---- readers --------------------------------------------------------------------------------------------- */
 /* What all versions have in front. */
 typedef struct board_head {
     char     magic[8];

@@ -1,9 +1,10 @@
 /* board: the shared memory of one runtime. Two things lie on it: the mail lines between the driver and its worker
- * processes, and tables of what is going on, which anyone of the same user may read while the program runs, whatever state it is in:
- * `skiff status`, `list`, `top`, `timeline` and `logs` map it through /proc/<pid>/fd and never disturb the program.
+ * processes, and tables of what is going on, which anyone of the same user may read while the program runs,
+ * whatever state it is in: `skiff status`, `list`, `top`, `timeline` and `logs` map it through /proc/<pid>/fd and
+ * never disturb the program.
  *
- * The driver alone writes the tables (a worker writes `job` in its own line); a reader takes what it sees as of about now: every
- * field is plain and may be one moment older than its neighbour. Names are always terminated.
+ * The driver alone writes the tables (a worker writes `job` in its own line); a reader takes what it sees as of
+ * about now: every field is plain and may be one moment older than its neighbour. Names are always terminated.
  *
  * The memory is a sparse memfd (core/transport/block.h): only what is touched is taken.
  *
@@ -27,7 +28,7 @@ enum {
     SK_BOARD_NAME = 64,
 };
 
-/* ---- tables --------------------------------------------------------------------------------------------------- */
+/* ---- tables ---------------------------------------------------------------------------------------------- */
 typedef enum sk_board_worker_state {
     SK_WORKER_NONE, SK_WORKER_STARTING, SK_WORKER_IDLE, SK_WORKER_BUSY, SK_WORKER_BLOCKED, SK_WORKER_STOPPING
 } sk_board_worker_state;
@@ -114,13 +115,13 @@ typedef struct sk_board_counters {
     int64_t  progress_ns;                                           /* when something last ended */
 } sk_board_counters;
 
-/* ---- lines ---------------------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------------------- */
 /* What a worker process says without a message. */
 typedef struct sk_line {
     _Alignas(64) sk_bell bell;         /* wakes the worker                                             */
     _Alignas(64) _Atomic uint64_t job; /* what it runs now; 0: nothing                                 */
     _Atomic int64_t  job_since_ns;
-    _Atomic uint64_t n_started;        /* jobs it began, in the order they were sent; tells which of those in flight had begun */
+    _Atomic uint64_t n_started;        /* jobs it began, in the order they were sent: which of those in flight it has */
     _Atomic uint32_t n_cancels;        /* grows with every entry                                       */
     _Atomic uint64_t cancels[8];       /* jobs that are cancelled; slot = entry % 8                    */
     _Atomic uint32_t stopping;         /* its program is ending                                        */
@@ -155,7 +156,7 @@ typedef struct sk_board {
     sk_line           lines[SK_BOARD_LINES];
 } sk_board;
 
-/* ---- the driver ------------------------------------------------------------------------------------------------ */
+/* ---- the driver ------------------------------------------------------------------------------------------ */
 /* A board in a new block. Caller destroys the block. */
 SK_NODISCARD sk_status sk_board_create(const char *name, sk_block **ret_block, sk_board **ret_board, sk_error *reterr);
 /* Bring line `line` back to its first state and give its memory back to the machine. Nobody may be using it. */
@@ -165,19 +166,19 @@ void sk_board_take_mail(sk_board *board, void (*on_line)(void *arg, int line), v
 bool sk_board_has_mail(const sk_board *board);
 void sk_board_add_event(sk_board *board, const sk_board_event *event);
 
-/* ---- a worker -------------------------------------------------------------------------------------------------- */
-/* After publishing into the up-ring of `line`: mark the mail and wake who has to be woken. `urgent`: the driver has to act even if
- * nobody of it waits. */
+/* ---- a worker -------------------------------------------------------------------------------------------- */
+/* After publishing into the up-ring of `line`: mark the mail and wake who has to be woken. `urgent`: the driver has
+ * to act even if nobody of it waits. */
 typedef enum sk_urgency { SK_MAIL_PLAIN, SK_MAIL_URGENT } sk_urgency;
 void sk_board_post(sk_board *board, int line, sk_urgency urgency);
 
-/* ---- readers --------------------------------------------------------------------------------------------------- */
+/* ---- readers --------------------------------------------------------------------------------------------- */
 /* A running program's board, mapped read-only. */
 typedef struct sk_board_view {
     const sk_board *board;
     size_t          map_size;
     const void     *map;
-    int             fd; /* of the memory. To read with pread what may be untouched: reading it mapped would take memory */
+    int             fd; /* of the memory: pread of what may be untouched; reading it mapped would take memory */
 } sk_board_view;
 /* Drivers of this user: fills up to max pids (oldest first), gives how many there are. */
 int sk_board_find(int *ret_pids, int max);

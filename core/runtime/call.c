@@ -6,7 +6,7 @@
 /* Buffers up to this stay allocated from one run to the next [bytes]. */
 #define KEPT_MAX ((size_t)1 << 20)
 
-/* ---- buffers --------------------------------------------------------------------------------------------------- */
+/* ---- buffers --------------------------------------------------------------------------------------------- */
 /* Room for `cap` bytes in all, 64-byte aligned as sk_call_alloc promises. */
 static sk_status reserve_bytes(sk__buffer *self, size_t cap, sk_error *reterr) {
     if (cap <= self->cap) return SK_OK;
@@ -42,7 +42,7 @@ static void clear_buffer(sk__buffer *self) {
     if (self->cap > KEPT_MAX) sk__buffer_deinit(self);
 }
 
-/* ---- one run --------------------------------------------------------------------------------------------------- */
+/* ---- one run --------------------------------------------------------------------------------------------- */
 static sk_status reserve_args(sk_call *self, int n, sk_error *reterr) {
     if (n <= self->args_cap) return SK_OK;
     sk_bytes *grown = realloc(self->args, (size_t)n * sizeof *grown);
@@ -138,7 +138,7 @@ void sk__error_text(const sk_error *err, sk_status status, char *ret_text, size_
     snprintf(ret_text, size, "%.*s%s", (int)room, text, place);
 }
 
-/* ---- what the function sees -------------------------------------------------------------------------------------- */
+/* ---- what the function sees ------------------------------------------------------------------------------ */
 int sk_call_n_args(const sk_call *call) {
     SK_ASSERT(call);
     return call->n_args;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the table of objects ---------------------------------------------------------------------------------------- */
+/* ---- the table of objects -------------------------------------------------------------------------------- */
 /* Ids are made of counters: spread them over the table. */
 static size_t slot_of(const sk__client *self, uint64_t id) {
     uint64_t h = id * UINT64_C(0x9e3779b97f4a7c15);
@@ -76,7 +76,7 @@ void *sk__client_place(const sk__client *self, sk_extent extent) {
     return self->store + extent.offset;
 }
 
-/* ---- values that come -------------------------------------------------------------------------------------------- */
+/* ---- values that come ------------------------------------------------------------------------------------ */
 /* malloc's, so 16-byte aligned, and never NULL for a value of no bytes. */
 static bool keep_copy(sk__known *known, const void *data, size_t size) {
     known->data = malloc(size ? size : 1);
@@ -131,7 +131,7 @@ void sk__client_on_value(sk__client *self, const sk_message *message, sk_bytes p
     }
 }
 
-/* ---- counts ------------------------------------------------------------------------------------------------------ */
+/* ---- counts ---------------------------------------------------------------------------------------------- */
 void sk__client_flush(sk__client *self) {
     if (self->n_released == 0) return;
     sk_message head = {.kind = SK_MSG_RELEASE};
@@ -230,7 +230,7 @@ void sk__client_end_job(sk__client *self, sk__work *work) {
     sk__client_flush(self);
 }
 
-/* ---- put --------------------------------------------------------------------------------------------------------- */
+/* ---- put ------------------------------------------------------------------------------------------------- */
 /* A small object is told at once and kept: a get of it asks nobody. */
 static sk_status tell_small(sk__client *self, uint64_t id, const void *data, size_t size, sk_error *reterr) {
     size_t      packed = sk_packed_value_size(size);
@@ -363,7 +363,7 @@ sk_status sk__client_put_end(sk__client *self, sk_ref ref, sk_error *reterr) {
     return status;
 }
 
-/* ---- get and wait ------------------------------------------------------------------------------------------------ */
+/* ---- get and wait ---------------------------------------------------------------------------------------- */
 /* Has it ended? Sees to it that its value comes. */
 static bool has_ended(sk__client *self, sk__known *known) {
     if (known->state == SK__KNOWN_VALUE || known->state == SK__KNOWN_FAILED) return true;

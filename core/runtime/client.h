@@ -116,7 +116,7 @@ struct sk__client {
     int        n_released;
 };
 
-/* ---- client_mail.c ----------------------------------------------------------------------------------------------- */
+/* ---- client_mail.c --------------------------------------------------------------------------------------- */
 /* Without the lock: before and after all others. */
 SK_NODISCARD sk_status sk__client_init(sk__client *self, sk_board *board, int line, void *store, size_t store_size,
                                        const sk_registry *registry, sk_error *reterr);
@@ -151,7 +151,7 @@ sk__work *sk__work_current(void);
 void      sk__work_set_current(sk__work *work);
 bool      sk__work_is_cancelled(sk__work *self);
 
-/* ---- client.c ---------------------------------------------------------------------------------------------------- */
+/* ---- client.c -------------------------------------------------------------------------------------------- */
 void       sk__client_on_value(sk__client *self, const sk_message *message, sk_bytes payload);
 /* Tell the driver what was released. */
 void       sk__client_flush(sk__client *self);
@@ -173,7 +173,7 @@ SK_NODISCARD sk_status sk__client_put_extent(sk__client *self, sk_ref ref, sk_ex
 /* The value of an argument, without a timeout. */
 SK_NODISCARD sk_status sk__client_get_argument(sk__client *self, sk_ref ref, sk_bytes *ret_value, sk_error *reterr);
 
-/* ---- client_request.c -------------------------------------------------------------------------------------------- */
+/* ---- client_request.c ------------------------------------------------------------------------------------ */
 void sk__client_on_answer(sk__client *self, const sk_message *message, sk_bytes payload);
 /* n new ids. Waits for the driver. */
 SK_NODISCARD sk_status sk__client_take_ids(sk__client *self, int n, sk_ref *ret_refs, sk_error *reterr);
@@ -211,7 +211,7 @@ void     sk__packing_end(sk__client *client, sk__packing *self, bool taken);
 SK_NODISCARD sk_status sk__resources_check(const sk_resource *resources, int n, sk_error *reterr);
 uint8_t *sk__resources_write(uint8_t *at, const sk_resource *resources, int n);
 
-/* ---- worker_job.c: without the lock ------------------------------------------------------------------------------ */
+/* ---- worker_job.c: without the lock ---------------------------------------------------------------------- */
 /* A job's values, one after another, wherever they lie. */
 SK_NODISCARD sk_status sk__work_open(const sk__client *client, sk_bytes payload, sk_bytes *ret_rest, sk_error *reterr);
 SK_NODISCARD sk_status sk__work_next(const sk__client *client, sk_bytes *rest, sk_bytes *ret_value, sk_error *reterr);

@@ -10,7 +10,7 @@
 #define JOIN_FIRST_NS ((int64_t)500 * 1000)
 #define JOIN_LAST_NS  ((int64_t)20 * 1000 * 1000)
 
-/* ---- actors ------------------------------------------------------------------------------------------------------ */
+/* ---- actors ---------------------------------------------------------------------------------------------- */
 /* Head, resources, packed arguments. */
 static sk_status send_create(sk__client *self, const sk_actor_params *params, const sk__packing *args, sk__asked *asked,
                              sk_error *reterr) {
@@ -158,7 +158,7 @@ void sk__client_actor_join(sk__client *self, const sk_actor *actors, int n, int 
     for (int i = n_dead; i < n; i++) sk__client_actor_kill(self, actors[i], SK_KILL_FOR_GOOD);
 }
 
-/* ---- placement groups -------------------------------------------------------------------------------------------- */
+/* ---- placement groups ------------------------------------------------------------------------------------ */
 /* Per bundle: how many, then the resources. Caller frees. */
 static sk_status pack_bundles(const sk_bundle *bundles, int n, uint8_t **ret_payload, size_t *ret_size,
                               sk_error *reterr) {

@@ -21,7 +21,7 @@ enum { SPIN_SKIPS = 100 };
 /* Spare parcels: as many, and of such a size, as a busy worker uses. */
 enum { SPARE_MAX = 16, SPARE_CAP = 1024, SPARE_CAP_MAX = 8192 };
 
-/* ---- this thread ------------------------------------------------------------------------------------------------- */
+/* ---- this thread ----------------------------------------------------------------------------------------- */
 static _Thread_local sk__work *current_work;
 
 sk__work *sk__work_current(void) { return current_work; }
@@ -44,7 +44,7 @@ static bool is_stopping(const sk__client *self) {
     return atomic_load_explicit(&self->line->stopping, memory_order_relaxed) != 0;
 }
 
-/* ---- life -------------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------------------ */
 /* Looking again pays only where the other side can run meanwhile. */
 static bool has_two_cores(void) {
     cpu_set_t cpus;
@@ -87,7 +87,7 @@ void sk__client_deinit(sk__client *self) {
     pthread_mutex_destroy(&self->lock);
 }
 
-/* ---- parcels ----------------------------------------------------------------------------------------------------- */
+/* ---- parcels --------------------------------------------------------------------------------------------- */
 void sk__parcels_push(sk__parcels *self, sk__parcel *parcel) {
     parcel->next = NULL;
     *(self->last ? &self->last->next : &self->first) = parcel;
@@ -125,7 +125,7 @@ void sk__mail_give_parcel(sk__client *self, sk__parcel *parcel) {
     self->n_spare++;
 }
 
-/* ---- sending ----------------------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------------------- */
 static void post(sk__client *self, sk_urgency urgency) {
     atomic_store_explicit(&self->has_told_nobody, urgency == SK_MAIL_PLAIN, memory_order_relaxed);
     sk_board_post(self->board, self->line_number, urgency);
@@ -175,7 +175,7 @@ static void tell_of_job(sk__client *self, sk_message_kind kind, uint64_t job) {
     if (sk__mail_put(self, &head, NULL, 0, SK_MAIL_URGENT, &err) != SK_OK) sk_log(SK_LOG_WARN, "worker: %s", err.msg);
 }
 
-/* ---- receiving --------------------------------------------------------------------------------------------------- */
+/* ---- receiving ------------------------------------------------------------------------------------------- */
 /* Tasks are bounced while a job of this process waits for others: they might wait for ever behind it. */
 static void bounce_tasks(sk__client *self) {
     sk__parcels kept = {0};
@@ -248,7 +248,7 @@ static void read_mail(sk__client *self, reading how_much) {
     if (has_read && self->n_followers > 0) pthread_cond_broadcast(&self->changed);
 }
 
-/* ---- waiting ----------------------------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------------------- */
 /* Look for mail without sleeping, for a moment. */
 static bool spin(sk__client *self, int64_t until_ns) {
     if (!self->may_spin) return false;

@@ -16,7 +16,7 @@ typedef enum request_kind { REQUEST_ASK, REQUEST_ALLOC, REQUEST_IDS } request_ki
 
 static uint64_t next_request(sk__client *self, request_kind kind) { return ++self->n_asked * 4 + (uint64_t)kind; }
 
-/* ---- answers ----------------------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------------------- */
 static void set_text(sk_error *ret_err, sk_status status, const void *text, size_t size) {
     if (size == 0) text = sk_status_text(status), size = strlen(text);
     sk_error_set(ret_err, status, NULL, 0, "%.*s", size < 600 ? (int)size : 600, (const char *)text);
@@ -77,7 +77,7 @@ void sk__client_on_answer(sk__client *self, const sk_message *message, sk_bytes 
     if (kind == REQUEST_ALLOC) on_late_extent(self, status, payload);
 }
 
-/* ---- asking ------------------------------------------------------------------------------------------------------ */
+/* ---- asking ---------------------------------------------------------------------------------------------- */
 static bool is_answered(sk__client *self, void *arg) {
     (void)self;
     return ((sk__asked *)arg)->done;
@@ -136,7 +136,7 @@ void sk__client_tell(sk__client *self, const sk_message *head) {
     if (status != SK_OK) sk_log(SK_LOG_WARN, "worker: %s", err.msg);
 }
 
-/* ---- memory in the store ----------------------------------------------------------------------------------------- */
+/* ---- memory in the store --------------------------------------------------------------------------------- */
 void sk__client_free_extent(sk__client *self, sk_extent extent) {
     sk_message head = {.kind = SK_MSG_FREE};
     sk_error   err = {0};
@@ -178,7 +178,7 @@ void sk__client_store_free(sk__client *self, sk_extent extent) {
     pthread_mutex_unlock(&self->lock);
 }
 
-/* ---- ids --------------------------------------------------------------------------------------------------------- */
+/* ---- ids ------------------------------------------------------------------------------------------------- */
 static sk_status ask_ids(sk__client *self, int n, sk_error *reterr) {
     sk_message head = {.kind = SK_MSG_IDS, .job = next_request(self, REQUEST_IDS), .a = n > IDS_LOT ? n : IDS_LOT};
     SK_TRY(sk__mail_put(self, &head, NULL, 0, SK_MAIL_URGENT, reterr));
@@ -215,7 +215,7 @@ void sk__client_give_ids(sk__client *self, int n, const sk_ref *refs) {
     for (int i = 0; i < n; i++) self->stock[self->n_stock++] = refs[i].id;
 }
 
-/* ---- arguments --------------------------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------------------- */
 static bool is_large(const sk_arg *arg) { return arg->ref.id == 0 && arg->size > SK_INLINE_MAX; }
 
 static uint8_t *write_records(const sk__packing *self, uint8_t *at) {
@@ -281,7 +281,7 @@ fail:
     return status;
 }
 
-/* ---- resources --------------------------------------------------------------------------------------------------- */
+/* ---- resources ------------------------------------------------------------------------------------------- */
 sk_status sk__resources_check(const sk_resource *resources, int n, sk_error *reterr) {
     const size_t room = sizeof(((sk_resource_wire *)0)->name);
     if (n < 0 || n > SK_BOARD_RESOURCES)
@@ -305,7 +305,7 @@ uint8_t *sk__resources_write(uint8_t *at, const sk_resource *resources, int n) {
     return at;
 }
 
-/* ---- tasks and calls --------------------------------------------------------------------------------------------- */
+/* ---- tasks and calls ------------------------------------------------------------------------------------- */
 /* A submission, of either kind. */
 typedef struct order {
     sk_message         head;

@@ -10,21 +10,22 @@
 #include <unistd.h>
 
 #define DEFAULT_STOP_TIMEOUT_MS 5000
-#define DEFAULT_MAX_PENDING     ((size_t)4000000)
-#define STORE_SHARE             0.3 /* of the machine's memory */
-#define SPILL_FACTOR            4
-#define KILL_TIMEOUT_MS         5000
-/* Waking a sleeper costs more than most answers take, so a waiting thread looks for this long first. Between two looks the core is
- * offered to others; when one took it for long, cores are scarce, and the next waits sleep at once. */
-#define SPIN_NS         INT64_C(50000)
+#define DEFAULT_MAX_PENDING ((size_t)4000000)
+#define STORE_SHARE 0.3 /* of the machine's memory */
+#define SPILL_FACTOR 4
+#define KILL_TIMEOUT_MS 5000
+/* Waking a sleeper costs more than most answers take, so a waiting thread looks for this long first. Between two
+ * looks the core is offered to others; when one took it for long, cores are scarce, and the next waits sleep at
+ * once. */
+#define SPIN_NS INT64_C(50000)
 #define SPIN_CROWDED_NS INT64_C(500000)
-#define SPIN_SKIPS      50
-#define INTERRUPT_NS    INT64_C(100000000) /* the program's flag is looked at this often */
-#define BLOCK_NS        INT64_C(1000000)   /* a run that waits so long gives its share to others */
-#define SHOW_NS         INT64_C(100000000) /* a wait so long is shown on the board */
-#define TICK_NS         INT64_C(1000000)
-#define TRIM_NS         INT64_C(1000000000)
-#define REST_NS         200000             /* the pump, after it was woken for answers that nobody waited for */
+#define SPIN_SKIPS 50
+#define INTERRUPT_NS INT64_C(100000000) /* the program's flag is looked at this often */
+#define BLOCK_NS INT64_C(1000000)       /* a run that waits so long gives its share to others */
+#define SHOW_NS INT64_C(100000000)      /* a wait so long is shown on the board */
+#define TICK_NS INT64_C(1000000)
+#define TRIM_NS INT64_C(1000000000)
+#define REST_NS 200000 /* the pump, after it was woken for answers that nobody waited for */
 
 int64_t sk__deadline_ns(int timeout_ms) {
     SK_ASSERT(timeout_ms >= 0);
@@ -34,7 +35,7 @@ int64_t sk__deadline_ns(int timeout_ms) {
 void sk__driver_lock(sk__driver *d) { pthread_mutex_lock(&d->lock); }
 void sk__driver_unlock(sk__driver *d) { pthread_mutex_unlock(&d->lock); }
 
-/* ---- creating -------------------------------------------------------------------------------------------------------- */
+/* ---- creating -------------------------------------------------------------------------------------------- */
 /* Own copies of all strings that the params point to, one after another. */
 static sk_status copy_params(sk__driver *d, const sk_runtime_params *p, sk_error *reterr) {
     const char *worker = p->worker_path ? p->worker_path : getenv("SKIFF_WORKER");
@@ -66,8 +67,10 @@ static sk_status copy_params(sk__driver *d, const sk_runtime_params *p, sk_error
 
 static sk_status open_registry(sk__driver *d, sk_error *reterr) {
     SK_TRY(sk_registry_create(&d->registry, reterr));
-    for (int i = 0; i < d->params.n_modules; i++) SK_TRY(sk_registry_add_module(d->registry, d->params.modules[i], reterr));
-    for (int i = 0; i < d->params.n_plugins; i++) SK_TRY(sk_registry_add_plugin(d->registry, d->params.plugins[i], reterr));
+    for (int i = 0; i < d->params.n_modules; i++)
+        SK_TRY(sk_registry_add_module(d->registry, d->params.modules[i], reterr));
+    for (int i = 0; i < d->params.n_plugins; i++)
+        SK_TRY(sk_registry_add_plugin(d->registry, d->params.plugins[i], reterr));
     return SK_OK;
 }
 
@@ -168,7 +171,7 @@ sk_status sk__driver_create(sk_runtime *rt, const sk_runtime_params *params, sk_
     return SK_OK;
 }
 
-/* ---- progress -------------------------------------------------------------------------------------------------------- */
+/* ---- progress -------------------------------------------------------------------------------------------- */
 void sk__driver_notify(sk__driver *d) {
     d->n_events++;
     sk_bell_ring(&d->board->leader);
@@ -302,12 +305,12 @@ sk_status sk__driver_wait(sk__driver *d, sk__is_done is_done, void *arg, int64_t
     return done ? SK_OK : status;
 }
 
-/* ---- the pump -------------------------------------------------------------------------------------------------------- */
+/* ---- the pump -------------------------------------------------------------------------------------------- */
 /* Something that people see has changed since this was asked last. */
 static bool has_changed(sk__driver *d) {
     uint64_t sum = d->n.n_submitted + d->n.n_done + d->n.n_failed + d->n.n_canceled + d->n.n_objects + d->n.n_groups +
                    d->n.object_bytes + d->n.n_actors + (uint64_t)d->n_peers;
-    bool     changed = sum != d->shown;
+    bool changed = sum != d->shown;
     d->shown = sum;
     return changed;
 }
@@ -322,7 +325,8 @@ static int64_t next_timer(sk__driver *d, int64_t now_ns) {
     sk__actor *actor;
     while (d->n_timed_actors > 0 && (actor = sk__slab_next(&d->actors, &at)))
         if (actor->state == SK_ACTOR_RESTARTING && actor->start_at_ns < next_ns) next_ns = actor->start_at_ns;
-    if (next_ns != INT64_MAX && next_ns - now_ns < TRIM_NS) return next_ns > now_ns + TICK_NS ? next_ns - now_ns : TICK_NS;
+    if (next_ns != INT64_MAX && next_ns - now_ns < TRIM_NS)
+        return next_ns > now_ns + TICK_NS ? next_ns - now_ns : TICK_NS;
     bool changed = has_changed(d); /* what people see is refreshed until nothing has changed since */
     d->napping = !(changed || d->n_open > 0 || d->n_task_peers > 2 || next_ns != INT64_MAX);
     return d->napping ? -1 : changed ? SHOW_NS : TRIM_NS;
@@ -349,12 +353,12 @@ static void *pump(void *arg) {
     prctl(PR_SET_NAME, "skiff-pump");
     sk__driver_lock(d);
     while (!d->pump_stop) {
-        int64_t now_ns = sk_clock_now_ns();
+        int64_t  now_ns = sk_clock_now_ns();
         uint32_t ticket = sk_bell_prepare(&d->board->pump); /* what rings from here on is seen */
         uint64_t n_requests = d->n_requests;
         check_timers(d, now_ns);
         sk__driver_drain(d);
-        bool    restless = d->n_requests != n_requests; /* a worker waits for such an answer, and may ask again at once */
+        bool restless = d->n_requests != n_requests; /* a worker waits for such an answer, and may ask again at once */
         int64_t sleep_ns = next_timer(d, now_ns);
         sk__driver_unlock(d);
         sk_bell_wait(&d->board->pump, ticket, sleep_ns);
@@ -393,7 +397,7 @@ sk_status sk__driver_need_pump(sk__driver *d, sk_error *reterr) {
     return SK_OK;
 }
 
-/* ---- the end --------------------------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------------------- */
 static void stop_everything(sk__driver *d) {
     uint32_t at = 0;
     for (sk__actor *actor; (actor = sk__slab_next(&d->actors, &at));) {
@@ -414,18 +418,21 @@ static bool has_live_actors(sk__driver *d) {
 }
 
 static void end_peers(sk__driver *d, int64_t deadline_ns) {
-    while ((d->n_peers > 0 || has_live_actors(d)) && sk_clock_now_ns() < deadline_ns) sk__driver_wait_event(d, deadline_ns);
+    while ((d->n_peers > 0 || has_live_actors(d)) && sk_clock_now_ns() < deadline_ns)
+        sk__driver_wait_event(d, deadline_ns);
     for (int i = 0; i < d->n_lines; i++) {
         sk__peer *peer = d->peers[i];
         if (!peer) continue;
-        if (peer->hello) sk_log(SK_LOG_WARN, "%s (process %d) did not stop in time and is killed", peer->name, peer->pid);
+        if (peer->hello)
+            sk_log(SK_LOG_WARN, "%s (process %d) did not stop in time and is killed", peer->name, peer->pid);
         sk__peer_kill(d, peer, "did not stop in time and was killed");
     }
     deadline_ns = sk__deadline_ns(KILL_TIMEOUT_MS);
     while (d->n_peers > 0 && sk_clock_now_ns() < deadline_ns) sk__driver_wait_event(d, deadline_ns);
     for (int i = 0; i < d->n_lines; i++)
         if (d->peers[i])
-            sk_log(SK_LOG_ERROR, "%s (process %d) was killed but has not ended yet", d->peers[i]->name, d->peers[i]->pid);
+            sk_log(SK_LOG_ERROR, "%s (process %d) was killed but has not ended yet", d->peers[i]->name,
+                   d->peers[i]->pid);
 }
 
 bool sk__driver_destroy(sk__driver *d) {

@@ -1,8 +1,8 @@
 /* internal: what the files of the runtime know of each other. Nobody else includes this.
  *
- * Every process of a runtime has an sk_runtime. In the driver it is an sk__driver, which owns everything: objects, actors,
- * queues, workers. In a worker process it is an sk__client, which asks the driver through its line of the board. The functions of
- * skiff.h (api.c) go to one or the other.
+ * Every process of a runtime has an sk_runtime. In the driver it is an sk__driver, which owns everything: objects,
+ * actors, queues, workers. In a worker process it is an sk__client, which asks the driver through its line of the
+ * board. The functions of skiff.h (api.c) go to one or the other.
  *
  *   api.c         skiff.h, for both
  *   call.c        sk_call: arguments in, answers out, the same in a thread and in a worker process
@@ -26,6 +26,12 @@
 
 typedef struct sk__driver sk__driver;
 typedef struct sk__client sk__client;
+/* Of the driver. */
+typedef struct sk__object sk__object;
+typedef struct sk__job    sk__job;
+typedef struct sk__actor  sk__actor;
+typedef struct sk__peer   sk__peer;
+typedef struct sk__class  sk__class;
 
 struct sk_runtime {
     sk__driver *driver; /* one of the two is NULL */
@@ -44,7 +50,7 @@ void sk__store_free(sk_runtime *rt, sk_extent extent);
 /* How a worker process exits: told to stop, could not start, ended by SIGTERM (as a shell reports it). */
 enum { SK__EXIT_STOPPED = 0, SK__EXIT_FAILED = 1, SK__EXIT_SIGTERM = 128 + 15 };
 
-/* ---- call.c -------------------------------------------------------------------------------------------------------- */
+/* ---- call.c ---------------------------------------------------------------------------------------------- */
 /* A buffer that grows and is kept, so a steady state allocates nothing. */
 typedef struct sk__buffer {
     uint8_t *data;
@@ -73,7 +79,8 @@ struct sk_call {
 };
 /* Make ready for a run; arrays are kept from the last one. The caller fills args. */
 SK_NODISCARD sk_status sk__call_begin(sk_call *self, sk_runtime *rt, int n_args, int n_returns, sk_error *reterr);
-/* After a good run: move what is larger than SK_INLINE_MAX (and a state that is) into the store. On failure nothing is left there. */
+/* After a good run: move what is larger than SK_INLINE_MAX (and a state that is) into the store. On failure nothing
+ * is left there. */
 SK_NODISCARD sk_status sk__call_finish(sk_call *self, sk_error *reterr);
 /* After a failed run: give back what lies in the store. */
 void sk__call_abandon(sk_call *self);
@@ -81,15 +88,17 @@ void sk__call_deinit(sk_call *self);
 /* The text of an error as it travels: its message, and " (file:line)" where it arose. */
 void sk__error_text(const sk_error *err, sk_status status, char *ret_text, size_t size);
 
-/* ---- client.c: skiff.h in a worker process --------------------------------------------------------------------------- */
+/* ---- client.c: skiff.h in a worker process --------------------------------------------------------------- */
 /* Same contracts as the functions of skiff.h. The lists of arguments are the public ones. */
-SK_NODISCARD sk_status sk__client_put(sk__client *self, const void *data, size_t size, sk_ref *ret_ref, sk_error *reterr);
+SK_NODISCARD sk_status sk__client_put(sk__client *self, const void *data, size_t size, sk_ref *ret_ref,
+                                      sk_error *reterr);
 SK_NODISCARD sk_status sk__client_put_begin(sk__client *self, size_t size, sk_ref *ret_ref, void **ret_data,
                                             sk_error *reterr);
 SK_NODISCARD sk_status sk__client_put_end(sk__client *self, sk_ref ref, sk_error *reterr);
 SK_NODISCARD sk_status sk__client_get(sk__client *self, sk_ref ref, int timeout_ms, sk_bytes *ret_value,
                                       sk_error *reterr);
-SK_NODISCARD sk_status sk__client_get_all(sk__client *self, const sk_ref *refs, int n, int timeout_ms, sk_error *reterr);
+SK_NODISCARD sk_status sk__client_get_all(sk__client *self, const sk_ref *refs, int n, int timeout_ms,
+                                          sk_error *reterr);
 SK_NODISCARD sk_status sk__client_wait(sk__client *self, const sk_ref *refs, int n, int n_wanted, int timeout_ms,
                                        uint8_t *ret_ended, int *ret_n_ended, sk_error *reterr);
 void sk__client_acquire(sk__client *self, sk_ref ref);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- lists --------------------------------------------------------------------------------------------------------- */
+/* ---- lists ----------------------------------------------------------------------------------------------- */
 void sk__list_push(sk__list *list, sk__job *job) {
     SK_ASSERT(!job->list);
     job->list = list;
@@ -42,7 +42,7 @@ sk__job *sk__list_pop(sk__list *list) {
     return job;
 }
 
-/* ---- creating -------------------------------------------------------------------------------------------------------- */
+/* ---- creating -------------------------------------------------------------------------------------------- */
 static sk__job *make(sk__driver *d, sk__job_kind kind, const sk__order *order) {
     sk__job *self = sk__slab_take(&d->jobs);
     if (!self) return NULL;
@@ -91,8 +91,7 @@ sk_status sk__job_create(sk__driver *d, sk__job_kind kind, const sk__order *orde
     sk__job *self = make(d, kind, order);
     if (!self) return SK_FAIL(reterr, SK_ENOMEM, "no memory for %s", order->function->name);
     size_t size = 0;
-    for (int i = 0; i < n_args; i++)
-        size += args[i].ref.id ? SK_PACKED_REF_SIZE : sk_packed_value_size(args[i].size);
+    for (int i = 0; i < n_args; i++) size += args[i].ref.id ? SK_PACKED_REF_SIZE : sk_packed_value_size(args[i].size);
     sk_status status = reserve(self, size, reterr);
     if (status != SK_OK) return give_up(d, self, status);
     uint8_t *at = self->packed;
@@ -116,7 +115,8 @@ sk_status sk__job_create(sk__driver *d, sk__job_kind kind, const sk__order *orde
 static sk_status adopt_extent(sk__driver *d, sk__job *self, const sk__order *order, sk_extent extent, uint8_t **at,
                               sk_error *reterr) {
     if (!order->from || !sk__peer_claim(order->from, extent))
-        return SK_FAIL(reterr, SK_ECORRUPT, "%s: an argument lies in memory that is not its caller's", order->function->name);
+        return SK_FAIL(reterr, SK_ECORRUPT, "%s: an argument lies in memory that is not its caller's",
+                       order->function->name);
     sk__object *object = sk__object_create(d, 0);
     if (!object) {
         sk_store_free(d->store, extent);
@@ -186,14 +186,16 @@ sk_status sk__job_add_returns(sk__driver *d, sk__job *self, int n, sk_ref *ret_r
     return SK_OK;
 }
 
-sk_status sk__job_adopt_returns(sk__driver *d, sk__job *self, sk__peer *from, int n, const uint64_t *ids, sk_error *reterr) {
+sk_status sk__job_adopt_returns(sk__driver *d, sk__job *self, sk__peer *from, int n, const uint64_t *ids,
+                                sk_error *reterr) {
     SK_TRY(reserve_returns(self, n, reterr));
     for (int i = 0; i < n; i++) {
         sk__object *object = sk__object_find(d, ids[i]);
         sk__hold   *hold = object ? sk__hold_find(object, from) : NULL;
         if (!hold || object->state != SK__PENDING || object->maker) {
             for (uint32_t k = 0; k < self->n_returns; k++) sk__object_find(d, sk__job_return(self, k))->maker = NULL;
-            return SK_FAIL(reterr, SK_ECORRUPT, "return value %d: %" PRIx64 " is not a new object of this worker", i, ids[i]);
+            return SK_FAIL(reterr, SK_ECORRUPT, "return value %d: %" PRIx64 " is not a new object of this worker", i,
+                           ids[i]);
         }
         object->maker = self;
         hold->wants_value = true;
@@ -203,14 +205,16 @@ sk_status sk__job_adopt_returns(sk__driver *d, sk__job *self, sk__peer *from, in
     return SK_OK;
 }
 
-uint64_t sk__job_return(const sk__job *self, uint32_t i) { return i == 0 ? self->first_return : self->more_returns[i - 1]; }
+uint64_t sk__job_return(const sk__job *self, uint32_t i) {
+    return i == 0 ? self->first_return : self->more_returns[i - 1];
+}
 
 const char *sk__job_name(const sk__job *self) {
     if (self->actor) return self->actor->name;
     return self->name ? self->name : self->function->name;
 }
 
-/* ---- ending ---------------------------------------------------------------------------------------------------------- */
+/* ---- ending ---------------------------------------------------------------------------------------------- */
 /* Call on_ref for each argument by reference. */
 static void each_ref(sk__driver *d, sk__job *self, void (*on_ref)(sk__driver *d, sk__object *object)) {
     if (!self->has_refs) return;
@@ -279,7 +283,8 @@ static void end(sk__driver *d, sk__job *self) {
     if (self->state == SK__SENT || self->state == SK__RUNNING) d->n.n_running--;
     self->state = SK__ENDED;
     d->n_open--;
-    if (d->pending_actors) d->resources_changed = d->has_mail_work = true; /* room in the store may be what they lack */
+    if (d->pending_actors)
+        d->resources_changed = d->has_mail_work = true; /* room in the store may be what they lack */
     sk__actor *actor = self->actor;
     if (actor && self->kind == SK__METHOD) sk__actor_on_answer(d, actor);
     sk__job_release(d, self);
@@ -342,14 +347,15 @@ static void succeeded(sk__driver *d, sk__job *self) {
 void sk__job_succeed(sk__driver *d, sk__job *self, sk_bytes packed) {
     sk__peer *peer = self->peer;
     for (uint32_t i = 0; i < self->n_returns; i++) {
-        sk_record   record;
-        sk_error    err = {0};
-        bool        good = sk_packed_next(&packed, &record, &err) == SK_OK &&
+        sk_record record;
+        sk_error  err = {0};
+        bool      good = sk_packed_next(&packed, &record, &err) == SK_OK &&
                     (record.kind == SK_PACKED_VALUE || record.kind == SK_PACKED_EXTENT);
         if (good && record.kind == SK_PACKED_EXTENT) good = sk__peer_claim(peer, record.extent);
         if (!good) {
             sk__peer_malformed(d, peer, "an answer without its values");
-            sk__job_fail(d, self, sk__failure_create(SK_ECORRUPT, "%s: its worker's answer is damaged", sk__job_name(self)));
+            sk__job_fail(d, self,
+                         sk__failure_create(SK_ECORRUPT, "%s: its worker's answer is damaged", sk__job_name(self)));
             return;
         }
         sk__object *object = open_return(d, self, i);
@@ -382,7 +388,7 @@ void sk__job_succeed_call(sk__driver *d, sk__job *self, sk_call *call) {
     succeeded(d, self);
 }
 
-/* ---- running again --------------------------------------------------------------------------------------------------- */
+/* ---- running again --------------------------------------------------------------------------------------- */
 static void count_retry(sk__driver *d, sk__job *self) {
     if (self->retries_left > 0) self->retries_left--;
     sk__watch_row(d, self->function)->n_retried++;
@@ -421,27 +427,30 @@ void sk__job_error(sk__driver *d, sk__job *self, sk_status status, const char *t
 void sk__job_died(sk__driver *d, sk__job *self, const char *how) {
     bool again = self->retries_left != 0 && !self->canceled && self->kind != SK__CREATE;
     if (!again) {
-        sk__job_fail(d, self, sk__failure_create(SK_EDEAD, "%s%s%s", self->actor ? "" : sk__job_name(self),
-                                                 self->actor ? "" : ": ", how));
+        sk__job_fail(d, self,
+                     sk__failure_create(SK_EDEAD, "%s%s%s", self->actor ? "" : sk__job_name(self),
+                                        self->actor ? "" : ": ", how));
         return;
     }
     count_retry(d, self);
     requeue(d, self);
 }
 
-/* ---- waiting for arguments ------------------------------------------------------------------------------------------- */
+/* ---- waiting for arguments ------------------------------------------------------------------------------- */
 /* False: it has failed. */
 static bool depend(sk__driver *d, sk__job *self, sk__object *object) {
     if (object->state == SK__READY) return true;
     if (object->state == SK__FAILED) {
         sk__failure *why = object->failure;
-        sk__job_fail(d, self, sk__failure_create(why->status, "%s: an argument has no value: %s", sk__job_name(self),
-                                                 sk__failure_text(why)));
+        sk__job_fail(d, self,
+                     sk__failure_create(why->status, "%s: an argument has no value: %s", sk__job_name(self),
+                                        sk__failure_text(why)));
         return false;
     }
     sk__dependent *one = malloc(sizeof *one);
     if (!one) {
-        sk__job_fail(d, self, sk__failure_create(SK_ENOMEM, "%s: no memory to wait for an argument", sk__job_name(self)));
+        sk__job_fail(d, self,
+                     sk__failure_create(SK_ENOMEM, "%s: no memory to wait for an argument", sk__job_name(self)));
         return false;
     }
     *one = (sk__dependent){.next = object->dependents, .job = self->id};
@@ -518,7 +527,8 @@ sk__pinned sk__job_pin(sk__driver *d, sk__job *self) {
     d->has_mail_work = had_work;
     if (result == SK__PIN_LATER && sk__driver_may_make_room(d)) return result;
     if (result == SK__PIN_LATER)
-        sk__job_fail(d, self, sk__failure_create(SK_ELIMIT, "%s: its arguments do not fit: %s", sk__job_name(self), err.msg));
+        sk__job_fail(d, self,
+                     sk__failure_create(SK_ELIMIT, "%s: its arguments do not fit: %s", sk__job_name(self), err.msg));
     else if (self->kind == SK__METHOD) (void)find_missing(d, self); /* keeps its place */
     else {
         sk__list_remove(self);
@@ -527,7 +537,7 @@ sk__pinned sk__job_pin(sk__driver *d, sk__job *self) {
     return SK__PIN_GONE;
 }
 
-/* ---- cancelling and timeouts ----------------------------------------------------------------------------------------- */
+/* ---- cancelling and timeouts ----------------------------------------------------------------------------- */
 void sk__job_end_early(sk__driver *d, sk__job *self, sk__failure *failure) {
     self->canceled = true;
     fail_returns(d, self, failure);

@@ -121,7 +121,7 @@ sk_status sk_message_parse(const void *bytes, size_t size, sk_message_to to, con
     return SK_OK;
 }
 
-/* ---- packed records -------------------------------------------------------------------------------------------- */
+/* ---- packed records -------------------------------------------------------------------------------------- */
 /* The body of an EXTENT or BLOB. */
 static sk_status read_extent(const uint8_t *body, const sk_packed *head, size_t room, sk_extent *ret_extent,
                              sk_error *reterr) {

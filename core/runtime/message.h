@@ -1,9 +1,9 @@
-/* message: what the driver and a worker process say to each other, in the rings of a line (board.h). All little-endian,
- * one head of 64 bytes, then a payload. Whoever reads checks every field first: a payload that does not fit its head is
- * refused as a whole.
+/* message: what the driver and a worker process say to each other, in the rings of a line (board.h). All
+ * little-endian, one head of 64 bytes, then a payload. Whoever reads checks every field first: a payload that does
+ * not fit its head is refused as a whole.
  *
- * Arguments and answers are *packed*: records one after another, each a head of 16 bytes and a body padded to 16, so
- * that values lie aligned in the message and can be used in place.
+ * Arguments and answers are *packed*: records one after another, each a head of 16 bytes and a body padded to 16,
+ * so that values lie aligned in the message and can be used in place.
  *
  * Threads: free of state. */
 #ifndef SK_RUNTIME_MESSAGE_H
@@ -21,12 +21,12 @@ typedef enum sk_message_kind {
                         payload: packed name, arguments[, state]                                                      */
     SK_MSG_CALL,     /* subject, method, job, n_args, n_returns; payload: packed arguments                            */
     SK_MSG_VALUE,    /* subject an object: status; payload: one packed record, or an error text                       */
-    SK_MSG_ANSWER,   /* to ALLOC, ASK, IDS: job = the request's; status; payload as the request says, or an error text */
+    SK_MSG_ANSWER,   /* to ALLOC, ASK, IDS: job = the request's; status; payload as that says, or an error text */
     SK_MSG_STOP,     /* destroy your actors and end                                                                   */
     /* worker to driver */
     SK_MSG_HELLO,    /* a = pid                                                                                       */
-    SK_MSG_REPLY,    /* to RUN, CREATE, CALL: job, status, a = start_ns, b = duration_ns; payload: n_returns packed records,
-                        then the state if method is 1; or an error text                                               */
+    SK_MSG_REPLY,    /* to RUN, CREATE, CALL: job, status, a = start_ns, b = duration_ns; payload: n_returns packed
+                        records, then the state if method is 1; or an error text                                               */
     SK_MSG_BOUNCE,   /* job: not begun, because I wait in another one; run it elsewhere                               */
     SK_MSG_BLOCKED,  /* job waits for objects: its resources are free for others                                      */
     SK_MSG_UNBLOCKED,
@@ -54,7 +54,7 @@ typedef enum sk_ask {
     SK_ASK_ACTOR_CHECK,      /* subject; answer: i64 pid                                                              */
     SK_ASK_ACTOR_STOP,       /* subject                                                                               */
     SK_ASK_ACTOR_KILL,       /* subject; a = sk_kill_how                                                              */
-    SK_ASK_GROUP_CREATE,     /* a = strategy, n_args = bundles; payload: per bundle u64 n, then resources; answer: u64 group */
+    SK_ASK_GROUP_CREATE,     /* a = strategy, n_args = bundles; payload: per bundle u64 n, resources; answer: u64 group */
     SK_ASK_GROUP_WAIT,       /* subject                                                                               */
     SK_ASK_GROUP_DESTROY     /* subject                                                                               */
 } sk_ask;
@@ -77,11 +77,11 @@ _Static_assert(sizeof(sk_message) == 64, "the wire");
 /* Is it a message, and of a kind that this side may get? SK_ECORRUPT says which field is wrong. The payload is what
  * follows the head. */
 typedef enum sk_message_to { SK_TO_WORKER, SK_TO_DRIVER } sk_message_to;
-SK_NODISCARD sk_status sk_message_parse(const void *bytes, size_t size, sk_message_to to, const sk_message **ret_message,
-                                        sk_bytes *ret_payload, sk_error *reterr);
+SK_NODISCARD sk_status sk_message_parse(const void *bytes, size_t size, sk_message_to to,
+                                        const sk_message **ret_message, sk_bytes *ret_payload, sk_error *reterr);
 bool sk_message_status_is_known(int32_t status);
 
-/* ---- packed records -------------------------------------------------------------------------------------------- */
+/* ---- packed records -------------------------------------------------------------------------------------- */
 typedef enum sk_packed_kind {
     SK_PACKED_VALUE = 1, /* size bytes follow, padded to 16                    */
     SK_PACKED_REF,       /* size is an object's id; no body                    */
@@ -112,7 +112,7 @@ uint8_t *sk_packed_put_ref(uint8_t *at, sk_ref ref);
 uint8_t *sk_packed_put_extent(uint8_t *at, sk_extent extent);
 uint8_t *sk_packed_put_blob(uint8_t *at, sk_extent extent);
 
-/* ---- structs of payloads --------------------------------------------------------------------------------------- */
+/* ---- structs of payloads --------------------------------------------------------------------------------- */
 typedef struct sk_resource_wire {
     char   name[24];
     double amount;
@@ -131,6 +131,6 @@ typedef struct sk_actor_head {
     uint64_t group;
     int32_t  bundle, pad[3];
 } sk_actor_head;
-_Static_assert(sizeof(sk_submit_head) == 80 && sizeof(sk_actor_head) % 16 == 0, "packed records that follow stay aligned");
+_Static_assert(sizeof(sk_submit_head) == 80 && sizeof(sk_actor_head) % 16 == 0, "what follows stays aligned");
 
 #endif

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- failures ------------------------------------------------------------------------------------------------------ */
+/* ---- failures -------------------------------------------------------------------------------------------- */
 /* Where there is no memory to say more. */
 static sk__failure no_memory = {.n_users = 1, .status = SK_ENOMEM};
 
@@ -40,7 +40,7 @@ sk_status sk__failure_tell(const sk__failure *self, sk_error *reterr) {
     return sk_error_set(reterr, self->status, NULL, 0, "%s", sk__failure_text(self));
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------------------ */
 sk__object *sk__object_create(sk__driver *d, uint32_t n_program) {
     sk__object *self = sk__slab_take(&d->objects);
     if (!self) return NULL;
@@ -58,7 +58,7 @@ void sk__object_count(sk__driver *d, sk__object *self) {
 
 sk__object *sk__object_find(sk__driver *d, uint64_t id) { return sk__slab_find(&d->objects, id); }
 
-/* ---- the order in which objects leave the store: least recently used first ---- */
+/* ---- the order in which objects leave the store: least recently used first ------------------------------- */
 static void lru_remove(sk__driver *d, sk__object *self) {
     *(self->lru_prev ? &self->lru_prev->lru_next : &d->lru_first) = self->lru_next;
     *(self->lru_next ? &self->lru_next->lru_prev : &d->lru_last) = self->lru_prev;
@@ -111,7 +111,7 @@ void sk__object_settle(sk__driver *d, sk__object *self) {
     if (maker) sk__job_release(d, maker);
 }
 
-/* ---- values -------------------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------------------- */
 sk_status sk__object_fill(sk__driver *d, sk__object *self, const void *data, size_t size, sk_error *reterr) {
     if (size > SK_INLINE_MAX) {
         sk_extent extent;
@@ -158,8 +158,8 @@ static void tell(sk__driver *d, sk__object *self) {
     sk__object_unpin(d, self);
 }
 
-/* Who hears of it may end other objects in turn: they line up here, since a chain of tasks can be long. An object is pinned
- * while it is in line. */
+/* Who hears of it may end other objects in turn: they line up here, since a chain of tasks can be long. An object
+ * is pinned while it is in line. */
 static void tell_all(sk__driver *d, sk__object *self) {
     sk__object_pin(d, self);
     self->tell_next = NULL;
@@ -215,7 +215,7 @@ void sk__object_unpin(sk__driver *d, sk__object *self) {
     sk__object_settle(d, self);
 }
 
-/* ---- the store when it is full ---------------------------------------------------------------------------------------- */
+/* ---- the store when it is full --------------------------------------------------------------------------- */
 /* Write the least recently used object that nobody reads to disk. SK_ENOTFOUND: all are being read. */
 static sk_status spill_one(sk__driver *d, sk_error *reterr) {
     sk__object *object = d->lru_first;
@@ -270,7 +270,8 @@ static void rebuild(sk__driver *d, sk__object *self, const char *why) {
 /* Neither memory nor disk has room: another object, not smaller, changes places with it. */
 static sk_status swap_in(sk__driver *d, sk__object *self, sk_error *reterr) {
     sk__object *other = d->lru_first;
-    while (other && (other->n_pins || other->state != SK__READY || other->at.extent.size < self->size)) other = other->lru_next;
+    while (other && (other->n_pins || other->state != SK__READY || other->at.extent.size < self->size))
+        other = other->lru_next;
     if (!other) return SK_FAIL(reterr, SK_ELIMIT, "all objects in memory that are large enough are in use");
     sk_spilled in = self->at.spilled, out;
     sk_extent  extent;
@@ -321,7 +322,7 @@ void sk__objects_deinit(sk__driver *d) {
     sk__slab_deinit(&d->objects);
 }
 
-/* ---- holds --------------------------------------------------------------------------------------------------------- */
+/* ---- holds ----------------------------------------------------------------------------------------------- */
 sk__hold *sk__hold_find(sk__object *object, const sk__peer *peer) {
     sk__hold *hold = object->holds;
     while (hold && hold->peer != peer) hold = hold->next;

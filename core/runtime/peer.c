@@ -10,7 +10,7 @@
 
 #define BAD_STARTS_MAX 3 /* processes in a row that end before they say hello */
 
-/* ---- life ------------------------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------------------ */
 /* Called by the supervisor's thread; without the lock. */
 static void ring_for_death(void *arg) {
     sk_board *board = arg;
@@ -47,11 +47,19 @@ static sk_status spawn(sk__driver *d, sk__peer *self, const char *log_path, sk_e
     int    n_plugins = d->params.n_plugins, n = 0;
     char **argv = calloc((size_t)(ARGS_MAX + 2 * n_plugins), sizeof *argv);
     if (!argv) return SK_FAIL(reterr, SK_ENOMEM, "no memory to start a worker");
-    const char *fixed[] = {d->params.worker_path, "worker", "--board", board_text, "--store",
-                           store_text, "--line", line, "--parent", parent};
+    const char *fixed[] = {d->params.worker_path,
+                           "worker",
+                           "--board",
+                           board_text,
+                           "--store",
+                           store_text,
+                           "--line",
+                           line,
+                           "--parent",
+                           parent};
     for (int i = 0; i < SK_COUNT(fixed); i++) argv[n++] = (char *)(uintptr_t)fixed[i];
     for (int i = 0; i < n_plugins; i++) {
-        argv[n++] = (char *)(uintptr_t)"--plugin";
+        argv[n++] = (char *)(uintptr_t) "--plugin";
         argv[n++] = (char *)(uintptr_t)d->params.plugins[i];
     }
     sk_status status = sk_supervisor_spawn(d->supervisor, self->id, d->params.worker_path, argv,
@@ -135,7 +143,7 @@ void sk__peer_kill(sk__driver *d, sk__peer *self, const char *why) {
     sk_supervisor_signal(d->supervisor, self->id, SIGKILL);
 }
 
-/* ---- sending --------------------------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------------------- */
 void sk__peer_ring(sk__peer *self) { sk_bell_ring(&self->d->board->lines[self->line].bell); }
 
 static void publish(sk__peer *self, size_t size) {
@@ -224,7 +232,7 @@ void sk__peer_send_value(sk__driver *d, sk__hold *hold) {
     sk__peer_send(hold->peer, &m, record, (size_t)(end - record));
 }
 
-/* ---- sending jobs ---------------------------------------------------------------------------------------------------- */
+/* ---- sending jobs ---------------------------------------------------------------------------------------- */
 /* Arguments as they travel: references become values or places in the store. */
 static size_t resolved_size(sk__driver *d, const sk__job *job) {
     if (!job->has_refs) return job->packed_size;
@@ -288,8 +296,8 @@ bool sk__peer_has_room(sk__peer *self, const sk__job *job) {
 }
 
 bool sk__peer_send_job(sk__driver *d, sk__peer *self, sk__job *job) {
-    size_t size = payload_size(d, job);
-    bool   in_blob = sizeof(sk_message) + size > SK_RING_MESSAGE_MAX;
+    size_t   size = payload_size(d, job);
+    bool     in_blob = sizeof(sk_message) + size > SK_RING_MESSAGE_MAX;
     sk_error err = {0};
     if (in_blob && make_blob(d, job, size, &err) != SK_OK) {
         if (sk__driver_may_make_room(d)) return false;
@@ -299,11 +307,17 @@ bool sk__peer_send_job(sk__driver *d, sk__peer *self, sk__job *job) {
     if (in_blob) size = SK_PACKED_EXTENT_SIZE;
     uint8_t *at = sk_ring_reserve(&self->down, sizeof(sk_message) + size);
     if (!at) return false;
-    static const uint16_t kinds[] = {[SK__TASK] = SK_MSG_RUN, [SK__CREATE] = SK_MSG_CREATE, [SK__METHOD] = SK_MSG_CALL};
-    sk_message           *head = (sk_message *)(void *)at;
-    *head = (sk_message){.magic = SK_MESSAGE_MAGIC, .kind = kinds[job->kind], .job = job->id,
-                         .subject = job->actor ? job->actor->id : 0, .function = job->function->hash,
-                         .method = job->method, .n_args = job->n_args, .n_returns = job->n_returns};
+    static const uint16_t kinds[] = {
+        [SK__TASK] = SK_MSG_RUN, [SK__CREATE] = SK_MSG_CREATE, [SK__METHOD] = SK_MSG_CALL};
+    sk_message *head = (sk_message *)(void *)at;
+    *head = (sk_message){.magic = SK_MESSAGE_MAGIC,
+                         .kind = kinds[job->kind],
+                         .job = job->id,
+                         .subject = job->actor ? job->actor->id : 0,
+                         .function = job->function->hash,
+                         .method = job->method,
+                         .n_args = job->n_args,
+                         .n_returns = job->n_returns};
     if (job->kind == SK__CREATE) {
         head->a = job->actor->max_concurrency;
         head->b = restores(job);
@@ -347,12 +361,12 @@ bool sk__peer_has_begun(const sk__driver *d, const sk__job *job) {
     return job->sent_index <= d->board->lines[job->peer->line].n_started;
 }
 
-/* ---- messages -------------------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------------------- */
 void sk__peer_malformed(sk__driver *d, sk__peer *self, const char *why) {
     uint64_t n = ++d->n.n_malformed;
     if ((n & (n - 1)) == 0) /* 1st, 2nd, 4th, 8th, ...: no flood of lines */
-        sk_log(SK_LOG_WARN, "runtime: dropped a message of %s (process %d): %s (%" PRIu64 " dropped so far)", self->name,
-               self->pid, why, n);
+        sk_log(SK_LOG_WARN, "runtime: dropped a message of %s (process %d): %s (%" PRIu64 " dropped so far)",
+               self->name, self->pid, why, n);
 }
 
 bool sk__peer_claim(sk__peer *self, sk_extent extent) {
@@ -482,7 +496,7 @@ void sk__peer_on_mail(sk__driver *d, sk__peer *self) {
     d->has_mail_work = true;
 }
 
-/* ---- death ----------------------------------------------------------------------------------------------------------- */
+/* ---- death ----------------------------------------------------------------------------------------------- */
 /* What it was sent: begun or not. Backwards, since all go to the front of their queues. */
 static void return_jobs(sk__driver *d, sk__peer *self, const char *how) {
     for (sk__job *job; (job = self->sent.last);) {
@@ -528,7 +542,8 @@ static void on_death(sk__driver *d, const sk_death *death) {
     if (!self || self->id != death->worker_id) return;
     sk__peer_on_mail(d, self); /* what it said last counts first */
     char how[sizeof(((sk__actor *)0)->end)];
-    snprintf(how, sizeof how, "%s (process %d) %s", self->name, self->pid, self->killed_by_us ? self->kill_reason : death->how);
+    snprintf(how, sizeof how, "%s (process %d) %s", self->name, self->pid,
+             self->killed_by_us ? self->kill_reason : death->how);
     bool asked = self->asked_to_stop && (self->said_bye || self->killed_by_us);
     if (!asked) d->n.n_worker_deaths++;
     if (!asked && !self->killed_by_us && !d->destroying) sk_log(SK_LOG_WARN, "%s", how);

@@ -13,9 +13,9 @@
 #define GROW_NS INT64_C(1000000) /* jobs that wait so long while all threads are busy get a thread more */
 
 static _Thread_local sk__run *current_run;
-sk__run *sk__run_current(void) { return current_run; }
+sk__run                      *sk__run_current(void) { return current_run; }
 
-/* ---- one run --------------------------------------------------------------------------------------------------------- */
+/* ---- one run --------------------------------------------------------------------------------------------- */
 static bool job_is_cancelled(const sk_call *call) {
     const sk__run *run = call->host;
     return run->job->canceled || run->d->destroying;
@@ -117,7 +117,7 @@ void sk__run_job(sk__driver *d, sk__job *job, sk_call *call, int thread) {
     report(d, job, call, status, &err);
 }
 
-/* ---- waiting inside of a run ------------------------------------------------------------------------------------------ */
+/* ---- waiting inside of a run ----------------------------------------------------------------------------- */
 void sk__run_block(sk__run *self) {
     sk__driver *d = self->d;
     self->blocked = true;
@@ -136,7 +136,7 @@ void sk__run_unblock(sk__run *self) {
     if (self->has_lease) self->has_lease = sk_resources_retake(self->d->resources, &self->lease);
 }
 
-/* ---- threads --------------------------------------------------------------------------------------------------------- */
+/* ---- threads --------------------------------------------------------------------------------------------- */
 /* Look for a while without the lock, then sleep. One looker is enough. */
 static void wait_for_job(sk__driver *d) {
     sk__pool *pool = &d->pool;
@@ -223,8 +223,9 @@ void sk__pool_grow(sk__driver *d, int64_t now_ns) {
     sk__job *job = sk__list_pop(&pool->ready);
     pool->n_ready = (int)pool->ready.n;
     if (job->actor && job->kind != SK__DESTROY) sk__actor_on_run_end(d, job->actor);
-    sk__job_fail(d, job, sk__failure_create(rc == ENOMEM ? SK_ENOMEM : SK_ELIMIT, "%s: cannot start a thread: %s",
-                                            sk__job_name(job), strerror(rc)));
+    sk__job_fail(d, job,
+                 sk__failure_create(rc == ENOMEM ? SK_ENOMEM : SK_ELIMIT, "%s: cannot start a thread: %s",
+                                    sk__job_name(job), strerror(rc)));
 }
 
 void sk__pool_push(sk__driver *d, sk__job *job) {

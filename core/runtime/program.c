@@ -6,16 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROOM_NS  INT64_C(10000000) /* looks for room in a full store this often */
-#define KILL_MS  5000
+#define ROOM_NS INT64_C(10000000) /* looks for room in a full store this often */
+#define KILL_MS 5000
 #define FOR_EVER INT64_MAX
 
 static sk_status no_object(sk_ref ref, sk_error *reterr) {
     return SK_FAIL(reterr, SK_ENOTFOUND, "there is no object %" PRIx64 " (any more)", ref.id);
 }
 
-/* ---- putting --------------------------------------------------------------------------------------------------------- */
-sk_status sk__program_store_alloc(sk__driver *d, size_t size, sk_extent *ret_extent, void **ret_data, sk_error *reterr) {
+/* ---- putting --------------------------------------------------------------------------------------------- */
+sk_status sk__program_store_alloc(sk__driver *d, size_t size, sk_extent *ret_extent, void **ret_data,
+                                  sk_error *reterr) {
     sk__driver_lock(d);
     sk_status status = sk__objects_alloc(d, size, ret_extent, reterr);
     if (status == SK_OK) *ret_data = (uint8_t *)sk_store_data(d->store) + ret_extent->offset;
@@ -74,8 +75,8 @@ static sk_status begin(sk__driver *d, sk__object *object, size_t size, void **re
 sk_status sk__program_put_begin(sk__driver *d, size_t size, sk_ref *ret_ref, void **ret_data, sk_error *reterr) {
     sk__driver_lock(d);
     sk__object *object = sk__object_create(d, 1);
-    sk_status   status = object ? begin(d, object, size, ret_data, reterr)
-                                : SK_FAIL(reterr, SK_ENOMEM, "no memory for an object");
+    sk_status   status =
+        object ? begin(d, object, size, ret_data, reterr) : SK_FAIL(reterr, SK_ENOMEM, "no memory for an object");
     if (status == SK_OK) {
         ret_ref->id = object->id;
     } else if (object) {
@@ -91,13 +92,14 @@ sk_status sk__program_put_end(sk__driver *d, sk_ref ref, sk_error *reterr) {
     sk__driver_lock(d);
     sk__object *object = sk__object_find(d, ref.id);
     if (!object) status = no_object(ref, reterr);
-    else if (object->state != SK__FILLING) status = SK_FAIL(reterr, SK_EINVAL, "object %" PRIx64 " is not being filled", ref.id);
+    else if (object->state != SK__FILLING)
+        status = SK_FAIL(reterr, SK_EINVAL, "object %" PRIx64 " is not being filled", ref.id);
     else sk__object_announce(d, object);
     sk__driver_leave(d);
     return status;
 }
 
-/* ---- getting --------------------------------------------------------------------------------------------------------- */
+/* ---- getting --------------------------------------------------------------------------------------------- */
 static bool has_ended(const sk__object *object) {
     return !object || object->state == SK__READY || object->state == SK__FAILED;
 }
@@ -182,8 +184,8 @@ static bool all_have_values_or_one_failed(sk__driver *d, void *arg) {
 sk_status sk__program_get_all(sk__driver *d, const sk_ref *refs, int n, int timeout_ms, sk_error *reterr) {
     many all = {.refs = refs, .n = n, .failed = -1, .seen = UINT64_MAX};
     sk__driver_lock(d);
-    sk_status status = sk__driver_wait(d, all_have_values_or_one_failed, &all, sk__deadline_ns(timeout_ms), "sk_get_all",
-                                       n > 0 ? refs[0].id : 0);
+    sk_status status = sk__driver_wait(d, all_have_values_or_one_failed, &all, sk__deadline_ns(timeout_ms),
+                                       "sk_get_all", n > 0 ? refs[0].id : 0);
     if (status != SK_OK) {
         int n_open = 0;
         for (int i = all.at; i < n; i++) n_open += !has_ended(sk__object_find(d, refs[i].id));
@@ -217,15 +219,16 @@ sk_status sk__program_wait(sk__driver *d, const sk_ref *refs, int n, int n_wante
                            int *ret_n_ended, sk_error *reterr) {
     some these = {.refs = refs, .n = n, .n_wanted = n_wanted};
     sk__driver_lock(d);
-    sk_status status = sk__driver_wait(d, enough_have_ended, &these, sk__deadline_ns(timeout_ms), "sk_wait", n > 0 ? refs[0].id : 0);
+    sk_status status =
+        sk__driver_wait(d, enough_have_ended, &these, sk__deadline_ns(timeout_ms), "sk_wait", n > 0 ? refs[0].id : 0);
     *ret_n_ended = 0;
     for (int i = 0; i < n; i++) {
         ret_ended[i] = ref_has_ended(d, refs[i]);
         *ret_n_ended += ret_ended[i];
     }
     if (status == SK_ETIMEOUT)
-        status = SK_FAIL(reterr, status, "%d of %d references have ended within %d ms, wanted %d", *ret_n_ended, n, timeout_ms,
-                         n_wanted);
+        status = SK_FAIL(reterr, status, "%d of %d references have ended within %d ms, wanted %d", *ret_n_ended, n,
+                         timeout_ms, n_wanted);
     else if (status != SK_OK) status = SK_FAIL(reterr, status, "interrupted while waiting for %d references", n);
     sk__driver_leave(d);
     return status;
@@ -260,7 +263,7 @@ void sk__program_cancel(sk__driver *d, sk_ref ref, sk_cancel_how how) {
     sk__driver_leave(d);
 }
 
-/* ---- tasks and calls --------------------------------------------------------------------------------------------------- */
+/* ---- tasks and calls ------------------------------------------------------------------------------------- */
 static bool has_room(sk__driver *d, void *arg) {
     (void)arg;
     return d->n_open < (int64_t)d->params.max_pending;
@@ -270,7 +273,9 @@ static bool has_room(sk__driver *d, void *arg) {
 static sk_status wait_for_room(sk__driver *d, sk_error *reterr) {
     if (has_room(d, NULL)) return SK_OK;
     sk_status status = sk__driver_wait(d, has_room, NULL, FOR_EVER, "sk_submit", 0);
-    return status == SK_OK ? SK_OK : SK_FAIL(reterr, status, "interrupted while %zu tasks were pending", d->params.max_pending);
+    return status == SK_OK
+               ? SK_OK
+               : SK_FAIL(reterr, status, "interrupted while %zu tasks were pending", d->params.max_pending);
 }
 
 /* Arguments above SK_INLINE_MAX become objects; the others stay. Gives how many it made; `ret_args` is the caller's
@@ -319,7 +324,8 @@ static void run_inline(sk__driver *d, sk__job *job) {
     else kept = calloc(1, sizeof *kept);
     job->n_users++; /* it may end while its arguments come */
     sk__pinned pinned = SK__PIN_LATER;
-    while (kept && job->state != SK__ENDED && (pinned = sk__job_pin(d, job)) != SK__PINNED && job->state != SK__ENDED) {
+    while (kept && job->state != SK__ENDED && (pinned = sk__job_pin(d, job)) != SK__PINNED &&
+           job->state != SK__ENDED) {
         int64_t until_ns = pinned == SK__PIN_LATER ? sk_clock_now_ns() + ROOM_NS : FOR_EVER;
         if (sk__driver_wait(d, args_have_ended, job, until_ns, "an inline run", job->first_return) == SK_EINTERRUPTED)
             sk__job_cancel(d, job, SK_CANCEL_ASK);
@@ -356,7 +362,8 @@ sk_status sk__program_submit(sk__driver *d, const sk_task *given, sk_ref *ret_re
     return status;
 }
 
-sk_status sk__program_actor_call(sk__driver *d, sk_actor actor, const sk_method *given, sk_ref *ret_refs, sk_error *reterr) {
+sk_status sk__program_actor_call(sk__driver *d, sk_actor actor, const sk_method *given, sk_ref *ret_refs,
+                                 sk_error *reterr) {
     sk_method method = *given;
     sk__job  *job = NULL;
     int       n_made;
@@ -364,7 +371,8 @@ sk_status sk__program_actor_call(sk__driver *d, sk_actor actor, const sk_method 
     if (status == SK_OK) {
         sk__driver_lock(d);
         status = wait_for_room(d, reterr);
-        if (status == SK_OK) status = sk__submit_call(d, actor, &method, NULL, (sk_bytes){0}, NULL, ret_refs, &job, reterr);
+        if (status == SK_OK)
+            status = sk__submit_call(d, actor, &method, NULL, (sk_bytes){0}, NULL, ret_refs, &job, reterr);
         if (status == SK_OK && job->placement == SK_PLACE_INLINE) {
             if (job->actor->state == SK_ACTOR_ALIVE) run_inline(d, job);
             else sk__actor_push(d, job, false); /* which fails it: it is dead */
@@ -375,7 +383,7 @@ sk_status sk__program_actor_call(sk__driver *d, sk_actor actor, const sk_method 
     return status;
 }
 
-/* ---- actors ------------------------------------------------------------------------------------------------------------ */
+/* ---- actors ---------------------------------------------------------------------------------------------- */
 /* An inline actor that has ended is destroyed by whoever ended it. With the lock, opens it. */
 static void destroy_inline(sk__driver *d, sk__actor *actor) {
     if (actor->placement != SK_PLACE_INLINE || actor->state != SK_ACTOR_DEAD || !actor->self) return;
@@ -387,7 +395,8 @@ static void destroy_inline(sk__driver *d, sk__actor *actor) {
     sk__driver_lock(d);
 }
 
-sk_status sk__program_actor_create(sk__driver *d, const sk_actor_params *given, sk_actor *ret_actor, sk_error *reterr) {
+sk_status sk__program_actor_create(sk__driver *d, const sk_actor_params *given, sk_actor *ret_actor,
+                                   sk_error *reterr) {
     sk_actor_params params = *given;
     sk__actor      *actor = NULL;
     int             n_made;
@@ -412,22 +421,26 @@ static sk_status no_actor(sk_actor actor, sk_error *reterr) {
 
 static bool actor_is_settled(sk__driver *d, void *arg) {
     const sk__actor *actor = sk__actor_find(d, *(const uint64_t *)arg);
-    return !actor || actor->state == SK_ACTOR_ALIVE || actor->state == SK_ACTOR_STOPPING || actor->state == SK_ACTOR_DEAD;
+    return !actor || actor->state == SK_ACTOR_ALIVE || actor->state == SK_ACTOR_STOPPING ||
+           actor->state == SK_ACTOR_DEAD;
 }
 
 sk_status sk__program_actor_wait(sk__driver *d, sk_actor id, int timeout_ms, sk_error *reterr) {
     sk__driver_lock(d);
-    sk_status  status = sk__driver_wait(d, actor_is_settled, &id.id, sk__deadline_ns(timeout_ms), "sk_actor_wait", id.id);
+    sk_status status =
+        sk__driver_wait(d, actor_is_settled, &id.id, sk__deadline_ns(timeout_ms), "sk_actor_wait", id.id);
     sk__actor *actor = sk__actor_find(d, id.id);
     if (!actor) status = no_actor(id, reterr);
     else if (actor->state == SK_ACTOR_DEAD) status = sk__actor_tell_end(actor, reterr);
     else if (status == SK_ETIMEOUT && actor->peer)
-        status = SK_FAIL(reterr, status, "%s: its worker (process %d) needed longer than %d ms to create itself", actor->name,
-                         actor->peer->pid, timeout_ms);
+        status = SK_FAIL(reterr, status, "%s: its worker (process %d) needed longer than %d ms to create itself",
+                         actor->name, actor->peer->pid, timeout_ms);
     else if (status == SK_ETIMEOUT)
-        status = SK_FAIL(reterr, status, "%s: not ready within %d ms (%s)", actor->name, timeout_ms,
-                         actor->state == SK_ACTOR_PENDING ? "it waits for arguments or resources" : "it creates itself");
-    else if (status != SK_OK) status = SK_FAIL(reterr, status, "%s: interrupted while waiting until it is ready", actor->name);
+        status =
+            SK_FAIL(reterr, status, "%s: not ready within %d ms (%s)", actor->name, timeout_ms,
+                    actor->state == SK_ACTOR_PENDING ? "it waits for arguments or resources" : "it creates itself");
+    else if (status != SK_OK)
+        status = SK_FAIL(reterr, status, "%s: interrupted while waiting until it is ready", actor->name);
     sk__driver_leave(d);
     return status;
 }
@@ -448,7 +461,8 @@ sk_status sk__program_actor_check(sk__driver *d, sk_actor id, int *ret_pid, sk_e
     const sk__actor *actor = sk__actor_find(d, id.id);
     if (!actor) status = no_actor(id, reterr);
     else if (actor->state == SK_ACTOR_DEAD) status = sk__actor_tell_end(actor, reterr);
-    else if (ret_pid) *ret_pid = actor->placement != SK_PLACE_PROCESS ? d->board->pid : actor->peer ? actor->peer->pid : 0;
+    else if (ret_pid)
+        *ret_pid = actor->placement != SK_PLACE_PROCESS ? d->board->pid : actor->peer ? actor->peer->pid : 0;
     sk__driver_leave(d);
     return status;
 }
@@ -523,9 +537,9 @@ void sk__program_actor_kill(sk__driver *d, sk_actor id, sk_kill_how how) {
     sk__driver_leave(d);
 }
 
-/* ---- groups ------------------------------------------------------------------------------------------------------------ */
-sk_status sk__program_group_create(sk__driver *d, const sk_bundle *bundles, int n, sk_strategy strategy, sk_group *ret_group,
-                                   sk_error *reterr) {
+/* ---- groups ---------------------------------------------------------------------------------------------- */
+sk_status sk__program_group_create(sk__driver *d, const sk_bundle *bundles, int n, sk_strategy strategy,
+                                   sk_group *ret_group, sk_error *reterr) {
     sk__driver_lock(d);
     sk_status status = sk_resources_group_create(d->resources, bundles, n, strategy, ret_group, reterr);
     if (status == SK_OK) d->n.n_groups++;
@@ -542,7 +556,8 @@ sk_status sk__program_group_wait(sk__driver *d, sk_group group, int timeout_ms, 
     sk__driver_lock(d);
     sk_status status = sk__driver_wait(d, group_is_settled, &group, sk__deadline_ns(timeout_ms), "sk_group_wait", 0);
     if (status == SK_ETIMEOUT)
-        status = SK_FAIL(reterr, status, "placement group %" PRIx64 " is not reserved within %d ms", group.id, timeout_ms);
+        status =
+            SK_FAIL(reterr, status, "placement group %" PRIx64 " is not reserved within %d ms", group.id, timeout_ms);
     else if (status != SK_OK) status = SK_FAIL(reterr, status, "interrupted while waiting for a placement group");
     else if (!sk_resources_group_exists(d->resources, group))
         status = SK_FAIL(reterr, SK_ENOTFOUND, "there is no placement group %" PRIx64 " (any more)", group.id);

@@ -4,9 +4,11 @@
 #include "core/runtime/driver.h"
 
 SK_NODISCARD sk_status sk__program_put(sk__driver *d, const void *data, size_t size, sk_ref *ret_ref, sk_error *reterr);
-SK_NODISCARD sk_status sk__program_put_begin(sk__driver *d, size_t size, sk_ref *ret_ref, void **ret_data, sk_error *reterr);
+SK_NODISCARD sk_status sk__program_put_begin(sk__driver *d, size_t size, sk_ref *ret_ref, void **ret_data,
+                                             sk_error *reterr);
 SK_NODISCARD sk_status sk__program_put_end(sk__driver *d, sk_ref ref, sk_error *reterr);
-SK_NODISCARD sk_status sk__program_get(sk__driver *d, sk_ref ref, int timeout_ms, sk_bytes *ret_value, sk_error *reterr);
+SK_NODISCARD sk_status sk__program_get(sk__driver *d, sk_ref ref, int timeout_ms, sk_bytes *ret_value,
+                                       sk_error *reterr);
 SK_NODISCARD sk_status sk__program_get_all(sk__driver *d, const sk_ref *refs, int n, int timeout_ms, sk_error *reterr);
 SK_NODISCARD sk_status sk__program_wait(sk__driver *d, const sk_ref *refs, int n, int n_wanted, int timeout_ms,
                                         uint8_t *ret_ended, int *ret_n_ended, sk_error *reterr);

@@ -30,7 +30,7 @@ uint64_t sk_function_hash(const char *name) {
     return hash ? hash : 1;
 }
 
-/* ---- the table --------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------------------- */
 /* Where that hash is, or the empty place where it would go. */
 static entry **find_place(const sk_registry *self, uint64_t hash) {
     uint64_t mask = (uint64_t)self->cap * 2 - 1, at = hash & mask;
@@ -75,7 +75,7 @@ static sk_status add(sk_registry *self, entry *one, sk_error *reterr) {
     return SK_OK;
 }
 
-/* ---- lifecycle --------------------------------------------------------------------------------------------------- */
+/* ---- lifecycle ------------------------------------------------------------------------------------------- */
 sk_status sk_registry_create(sk_registry **ret_registry, sk_error *reterr) {
     SK_ASSERT(ret_registry);
     sk_registry *self = calloc(1, sizeof *self);
@@ -105,7 +105,7 @@ void sk_registry_destroy(sk_registry **self_p) {
     free(self);
 }
 
-/* ---- modules ----------------------------------------------------------------------------------------------------- */
+/* ---- modules --------------------------------------------------------------------------------------------- */
 static sk_status check_module(const sk_module *module, sk_error *reterr) {
     /* First what can be read whatever the version is. */
     if (module->abi != SK_MODULE_ABI)
@@ -206,7 +206,7 @@ sk_status sk_registry_add_module(sk_registry *self, const sk_module *module, sk_
     return add_module(self, module, false, reterr);
 }
 
-/* ---- plugins ----------------------------------------------------------------------------------------------------- */
+/* ---- plugins --------------------------------------------------------------------------------------------- */
 typedef const sk_module *(*module_fn)(void);
 
 static sk_status add_library(sk_registry *self, void *library, sk_error *reterr) {
@@ -247,7 +247,7 @@ sk_status sk_registry_add_plugin(sk_registry *self, const char *path, sk_error *
     return SK_OK;
 }
 
-/* ---- finding ----------------------------------------------------------------------------------------------------- */
+/* ---- finding --------------------------------------------------------------------------------------------- */
 const sk_function *sk_registry_find(const sk_registry *self, uint64_t hash) {
     SK_ASSERT(self);
     const entry *found = *find_place(self, hash);

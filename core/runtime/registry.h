@@ -1,5 +1,5 @@
-/* registry: the named functions and classes of a process: those of the program and those of its plugins. Across processes
- * a function is named by the hash of its name.
+/* registry: the named functions and classes of a process: those of the program and those of its plugins. Across
+ * processes a function is named by the hash of its name.
  *
  * Threads: filled by one; then read by all. */
 #ifndef SK_RUNTIME_REGISTRY_H
@@ -20,8 +20,8 @@ typedef struct sk_function {
 
 SK_NODISCARD sk_status sk_registry_create(sk_registry **ret_registry, sk_error *reterr);
 void sk_registry_destroy(sk_registry **self_p); /* closes plugins */
-/* Add all of a module. SK_EVERSION: its abi; SK_EINVAL: a name that is empty, longer than 63 bytes or known already (names
- * both modules), a function that is NULL. */
+/* Add all of a module. SK_EVERSION: its abi; SK_EINVAL: a name that is empty, longer than 63 bytes or known already
+ * (names both modules), a function that is NULL. */
 SK_NODISCARD sk_status sk_registry_add_module(sk_registry *self, const sk_module *module, sk_error *reterr);
 /* Open a shared library and add its module. SK_EIO: what the loader says; SK_ENOTFOUND: it has no skiff_module. */
 SK_NODISCARD sk_status sk_registry_add_plugin(sk_registry *self, const char *path, sk_error *reterr);

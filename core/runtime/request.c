@@ -1,4 +1,5 @@
-/* What worker processes ask for. Nothing they say is believed: ids, extents and counts are checked against what they own. */
+/* What worker processes ask for. Nothing they say is believed: ids, extents and counts are checked against what
+ * they own. */
 #include "core/runtime/program.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@ static void answer_error(sk__peer *peer, uint64_t request, const sk_error *err) 
     answer(peer, request, err->status, err->msg, strlen(err->msg));
 }
 
-/* ---- objects --------------------------------------------------------------------------------------------------------- */
+/* ---- objects --------------------------------------------------------------------------------------------- */
 static void on_ids(sk__driver *d, sk__peer *self, const sk_message *m) {
     int       n = m->a > 0 && m->a <= IDS_MAX ? (int)m->a : IDS_MAX;
     uint64_t *ids = malloc((size_t)n * sizeof *ids);
@@ -84,7 +85,8 @@ static bool on_put(sk__driver *d, sk__peer *self, const sk_message *m, sk_bytes 
     sk_error    err = {0};
     if (!hold || object->state != SK__PENDING || object->maker) return false;
     if (m->status != SK_OK) { /* it was to be made by an inline task */
-        sk__failure *failure = sk__failure_create((sk_status)m->status, "%.*s", (int)payload.size, (const char *)payload.data);
+        sk__failure *failure =
+            sk__failure_create((sk_status)m->status, "%.*s", (int)payload.size, (const char *)payload.data);
         sk__object_count(d, object);
         sk__object_fail(d, object, failure);
         sk__failure_release(failure);
@@ -137,7 +139,7 @@ static bool on_counts(sk__driver *d, sk__peer *self, bool acquire, sk_bytes payl
     return true;
 }
 
-/* ---- submissions ------------------------------------------------------------------------------------------------------- */
+/* ---- submissions ----------------------------------------------------------------------------------------- */
 /* Take `size` bytes off the front; NULL: there are not so many. */
 static const void *take(sk_bytes *rest, size_t size) {
     if (rest->size < size) return NULL;
@@ -188,17 +190,27 @@ static void refuse(sk__driver *d, sk__peer *self, const uint64_t *ids, uint32_t 
 static sk_status submit(sk__driver *d, sk__peer *self, const sk_message *m, const sk_submit_head *head,
                         const sk_resource *resources, const uint64_t *ids, sk_bytes packed, sk_error *reterr) {
     if (m->kind == SK_MSG_SUBMIT_CALL) {
-        sk_method method = {.method = m->method, .n_args = (int)m->n_args, .n_returns = (int)m->n_returns,
+        sk_method method = {.method = m->method,
+                            .n_args = (int)m->n_args,
+                            .n_returns = (int)m->n_returns,
                             .timeout_ms = head->timeout_ms};
         return sk__submit_call(d, (sk_actor){m->subject}, &method, self, packed, ids, NULL, NULL, reterr);
     }
     const sk_function *function = sk_registry_find(d->registry, m->function);
-    if (!function) return SK_FAIL(reterr, SK_ENOTFOUND, "the driver has no function of that name (hash %" PRIx64 ")", m->function);
-    sk_task task = {.function = function->name, .name = *head->name ? head->name : NULL, .n_args = (int)m->n_args,
-                    .n_returns = (int)m->n_returns, .placement = (sk_placement)head->placement,
+    if (!function)
+        return SK_FAIL(reterr, SK_ENOTFOUND, "the driver has no function of that name (hash %" PRIx64 ")",
+                       m->function);
+    sk_task task = {.function = function->name,
+                    .name = *head->name ? head->name : NULL,
+                    .n_args = (int)m->n_args,
+                    .n_returns = (int)m->n_returns,
+                    .placement = (sk_placement)head->placement,
                     .resources = head->n_resources < 0 ? NULL : resources,
-                    .n_resources = head->n_resources < 0 ? 0 : head->n_resources, .max_retries = head->max_retries,
-                    .retry_errors = head->retry_errors != 0, .timeout_ms = head->timeout_ms, .group = {head->group},
+                    .n_resources = head->n_resources < 0 ? 0 : head->n_resources,
+                    .max_retries = head->max_retries,
+                    .retry_errors = head->retry_errors != 0,
+                    .timeout_ms = head->timeout_ms,
+                    .group = {head->group},
                     .bundle = head->bundle};
     if (task.placement == SK_PLACE_INLINE) task.placement = SK_PLACE_DEFAULT;
     return sk__submit_task(d, &task, self, packed, ids, NULL, NULL, reterr);
@@ -206,23 +218,25 @@ static sk_status submit(sk__driver *d, sk__peer *self, const sk_message *m, cons
 
 static bool on_submit(sk__driver *d, sk__peer *self, const sk_message *m, sk_bytes payload) {
     const sk_submit_head *head = take(&payload, sizeof *head);
-    const uint64_t       *ids = m->n_returns <= 1024 ? take(&payload, ((size_t)m->n_returns * 8 + 15) / 16 * 16) : NULL;
-    sk_resource           resources[RESOURCES_MAX];
-    sk_extent             blob;
-    sk_error              err = {0};
+    const uint64_t *ids = m->n_returns <= 1024 ? take(&payload, ((size_t)m->n_returns * 8 + 15) / 16 * 16) : NULL;
+    sk_resource     resources[RESOURCES_MAX];
+    sk_extent       blob;
+    sk_error        err = {0};
     if (!head || !ids || m->n_args > INT32_MAX || !memchr(head->name, 0, sizeof head->name) || head->placement < 0 ||
-        head->placement > SK_PLACE_PROCESS || !take_resources(&payload, head->n_resources < 0 ? 0 : head->n_resources, resources) ||
+        head->placement > SK_PLACE_PROCESS ||
+        !take_resources(&payload, head->n_resources < 0 ? 0 : head->n_resources, resources) ||
         !unwrap_blob(d, self, &payload, &blob))
         return false;
-    sk_status status = d->n_open < (int64_t)d->params.max_pending
-                           ? submit(d, self, m, head, resources, ids, payload, &err)
-                           : SK_FAIL(&err, SK_ELIMIT, "%zu tasks and calls are pending already", d->params.max_pending);
+    sk_status status =
+        d->n_open < (int64_t)d->params.max_pending
+            ? submit(d, self, m, head, resources, ids, payload, &err)
+            : SK_FAIL(&err, SK_ELIMIT, "%zu tasks and calls are pending already", d->params.max_pending);
     if (blob.size) sk_store_free(d->store, blob);
     if (status != SK_OK) refuse(d, self, ids, m->n_returns, &err);
     return true;
 }
 
-/* ---- the rest ----------------------------------------------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------------------------------- */
 static sk_status create_actor(sk__driver *d, sk__peer *self, const sk_message *m, sk_bytes payload, sk_error *reterr) {
     const sk_actor_head *head = take(&payload, sizeof *head);
     sk_resource          resources[RESOURCES_MAX];
@@ -232,14 +246,22 @@ static sk_status create_actor(sk__driver *d, sk__peer *self, const sk_message *m
         head->placement < 0 || head->placement > SK_PLACE_PROCESS || head->n_args < 0 ||
         !take_resources(&payload, head->n_resources, resources) || !unwrap_blob(d, self, &payload, &blob))
         return SK_FAIL(reterr, SK_ECORRUPT, "a damaged order for an actor");
-    sk_actor_params params = {.class_name = head->class_name, .name = *head->name ? head->name : NULL,
-                              .placement = head->placement == SK_PLACE_INLINE ? SK_PLACE_DEFAULT : (sk_placement)head->placement,
-                              .n_args = head->n_args, .resources = resources, .n_resources = head->n_resources,
-                              .max_restarts = head->max_restarts, .restart_window_s = head->restart_window_s,
-                              .restart_backoff_ms = head->restart_backoff_ms, .max_task_retries = head->max_task_retries,
-                              .max_concurrency = head->max_concurrency, .max_pending_calls = head->max_pending_calls,
-                              .group = {head->group}, .bundle = head->bundle};
-    sk_status status = sk__actor_create(d, &params, self, payload, &actor, reterr);
+    sk_actor_params params = {.class_name = head->class_name,
+                              .name = *head->name ? head->name : NULL,
+                              .placement = head->placement == SK_PLACE_INLINE ? SK_PLACE_DEFAULT
+                                                                              : (sk_placement)head->placement,
+                              .n_args = head->n_args,
+                              .resources = resources,
+                              .n_resources = head->n_resources,
+                              .max_restarts = head->max_restarts,
+                              .restart_window_s = head->restart_window_s,
+                              .restart_backoff_ms = head->restart_backoff_ms,
+                              .max_task_retries = head->max_task_retries,
+                              .max_concurrency = head->max_concurrency,
+                              .max_pending_calls = head->max_pending_calls,
+                              .group = {head->group},
+                              .bundle = head->bundle};
+    sk_status       status = sk__actor_create(d, &params, self, payload, &actor, reterr);
     if (blob.size) sk_store_free(d->store, blob);
     if (status == SK_OK) answer(self, m->job, SK_OK, &actor->id, sizeof actor->id);
     return status;
@@ -252,7 +274,8 @@ static sk_status create_group(sk__driver *d, sk__peer *self, const sk_message *m
     sk_group     group = {0};
     sk_status    status = bundles && resources ? SK_OK : SK_FAIL(reterr, SK_ENOMEM, "no memory for a placement group");
     if (status == SK_OK && m->n_args > BUNDLES_MAX)
-        status = SK_FAIL(reterr, SK_ELIMIT, "a placement group made by a worker has at most %d bundles, got %u", BUNDLES_MAX, m->n_args);
+        status = SK_FAIL(reterr, SK_ELIMIT, "a placement group made by a worker has at most %d bundles, got %u",
+                         BUNDLES_MAX, m->n_args);
     for (uint32_t i = 0; status == SK_OK && i < m->n_args; i++) {
         uint64_t    n = 0;
         const void *count = take(&payload, sizeof n);

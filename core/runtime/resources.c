@@ -41,7 +41,7 @@ struct sk_resources {
     uint64_t n_groups_ever;
 };
 
-/* ---- what the machine has -------------------------------------------------------------------------------------- */
+/* ---- what the machine has -------------------------------------------------------------------------------- */
 /* Cores this process may run on. The kernel wants a mask as large as the machine: double until it takes it. */
 static int count_cores(void) {
     for (int n = 1024; n <= 1 << 20; n *= 2) {
@@ -75,7 +75,7 @@ static double memory_bytes(void) {
     return (double)info.totalram * (double)info.mem_unit;
 }
 
-/* ---- kinds and amounts ----------------------------------------------------------------------------------------- */
+/* ---- kinds and amounts ----------------------------------------------------------------------------------- */
 static int find_kind(const sk_resources *self, const char *name) {
     for (int kind = 0; kind < self->n_kinds; kind++)
         if (strcmp(self->name[kind], name) == 0) return kind;
@@ -155,7 +155,7 @@ static sk_status fail_unknown(const sk_resources *self, const char *name, int64_
     return SK_FAIL(reterr, SK_ENOTFOUND, "asks for %s, and this host has none (%s)", share, known);
 }
 
-/* ---- the host -------------------------------------------------------------------------------------------------- */
+/* ---- the host -------------------------------------------------------------------------------------------- */
 static void set_total(sk_resources *self, int kind, int64_t units) {
     self->total[kind] = self->free[kind] = units;
 }
@@ -219,7 +219,7 @@ int sk_resources_rows(const sk_resources *self, sk_resource_row *ret_rows) {
     return self->n_kinds;
 }
 
-/* ---- reading requests ------------------------------------------------------------------------------------------ */
+/* ---- reading requests ------------------------------------------------------------------------------------ */
 static group *find_group(const sk_resources *self, sk_group id) {
     uint32_t slot = (uint32_t)(id.id & GROUPS_MAX) - 1;
     if (id.id == 0 || slot >= (uint32_t)self->cap) return NULL;
@@ -326,7 +326,7 @@ sk_status sk_resources_parse(const sk_resources *self, const sk_resource *asked,
     return SK_OK;
 }
 
-/* ---- taking and giving back ------------------------------------------------------------------------------------ */
+/* ---- taking and giving back ------------------------------------------------------------------------------ */
 static void move_host(sk_resources *self, const sk_demand *demand, int sign) {
     for (int i = 0; i < demand->n; i++) self->free[demand->kind[i]] += sign * demand->amount[i];
 }
@@ -364,8 +364,8 @@ bool sk_resources_take(sk_resources *self, const sk_demand *demand, sk_group id,
     return false;
 }
 
-/* A group that was destroyed gave the host what it had free (less what was overcommitted): what comes back now goes there
- * too. */
+/* A group that was destroyed gave the host what it had free (less what was overcommitted): what comes back now goes
+ * there too. */
 void sk_resources_give_back(sk_resources *self, const sk_lease *lease) {
     SK_ASSERT(self && lease);
     group *in = find_group(self, lease->group);
@@ -387,7 +387,7 @@ bool sk_resources_retake(sk_resources *self, const sk_lease *lease) {
     return true;
 }
 
-/* ---- placement groups ------------------------------------------------------------------------------------------ */
+/* ---- placement groups ------------------------------------------------------------------------------------ */
 /* Read the bundles; ret_bundles (n) is the caller's. Each is within the host's total, so sums cannot overflow. */
 static sk_status parse_bundles(const sk_resources *self, const sk_bundle *bundles, int n, bundle *ret_bundles,
                                sk_error *reterr) {

@@ -28,16 +28,17 @@ typedef struct sk_resource_row {
     double total, free; /* free < 0: overcommitted for a while */
 } sk_resource_row;
 
-/* `given` overrides what the machine has: cpu (cores this process may use), gpu (/dev/nvidia<N>), memory [bytes]. SK_EINVAL: a name or
- * amount that cannot be. Caller destroys. */
+/* `given` overrides what the machine has: cpu (cores this process may use), gpu (/dev/nvidia<N>), memory [bytes].
+ * SK_EINVAL: a name or amount that cannot be. Caller destroys. */
 SK_NODISCARD sk_status sk_resources_create(const sk_resource *given, int n, sk_resources **ret_resources,
                                            sk_error *reterr);
 void sk_resources_destroy(sk_resources **self_p);
 /* How many kinds; fills ret_rows[SK_RESOURCE_KINDS_MAX]. */
 int sk_resources_rows(const sk_resources *self, sk_resource_row *ret_rows);
 
-/* Read a request and check that it can ever be met: by the host, or by that bundle (negative: any) of the group. SK_EINVAL:
- * a bad amount. SK_ELIMIT: never, naming resource, asked, and what there is in all. SK_ENOTFOUND: no such group, bundle or resource. */
+/* Read a request and check that it can ever be met: by the host, or by that bundle (negative: any) of the group.
+ * SK_EINVAL: a bad amount. SK_ELIMIT: never, naming resource, asked, and what there is in all. SK_ENOTFOUND: no
+ * such group, bundle or resource. */
 SK_NODISCARD sk_status sk_resources_parse(const sk_resources *self, const sk_resource *asked, int n, sk_group group,
                                           int bundle, sk_demand *ret_demand, sk_error *reterr);
 /* Take it if it is free now. */

@@ -8,15 +8,15 @@
 #define WINDOW_NS 1000000
 /* Short tasks are dealt out in portions of about this, so that all workers get some. */
 #define PORTION_NS 50000
-#define SENT_MAX   4096
+#define SENT_MAX 4096
 /* Waking another worker for tiny tasks pays only when there is so much of them. */
-#define TINY_NS    5000
-#define CROWD_NS   250000
+#define TINY_NS 5000
+#define CROWD_NS 250000
 /* Beyond what the machine's cores need, a worker without work ends after this. */
 #define IDLE_NS INT64_C(10000000000)
 #define BAD_STARTS_MAX 3
 
-/* ---- classes --------------------------------------------------------------------------------------------------------- */
+/* ---- classes --------------------------------------------------------------------------------------------- */
 sk_status sk__class_find(sk__driver *d, const sk_demand *demand, sk_group group, int bundle, sk_placement placement,
                          sk__class **ret_class, sk_error *reterr) {
     sk__class *cls = d->classes;
@@ -26,7 +26,8 @@ sk_status sk__class_find(sk__driver *d, const sk_demand *demand, sk_group group,
     if (!cls) {
         cls = calloc(1, sizeof *cls);
         if (!cls) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a queue");
-        *cls = (sk__class){.next = d->classes, .demand = *demand, .group = group, .bundle = bundle, .placement = placement};
+        *cls = (sk__class){
+            .next = d->classes, .demand = *demand, .group = group, .bundle = bundle, .placement = placement};
         d->classes = cls;
     }
     *ret_class = cls;
@@ -123,7 +124,7 @@ static void try_again(sk__driver *d) {
         if (actor->queue.n > 0) sk__actor_dispatch(d, actor);
 }
 
-/* ---- workers --------------------------------------------------------------------------------------------------------- */
+/* ---- workers --------------------------------------------------------------------------------------------- */
 int64_t sk__job_expected_ns(sk__driver *d, const sk__job *job) {
     const sk_board_function *row = sk__watch_row(d, job->function);
     return row->n_done ? row->mean_ns : WINDOW_NS;
@@ -220,7 +221,7 @@ static void schedule_processes(sk__driver *d, sk__class *cls) {
     }
 }
 
-/* ---- threads --------------------------------------------------------------------------------------------------------- */
+/* ---- threads --------------------------------------------------------------------------------------------- */
 static void schedule_threads(sk__driver *d, sk__class *cls) {
     for (sk__job *job; (job = first_job(cls));) {
         sk_lease share;
@@ -257,7 +258,7 @@ void sk__schedule(sk__driver *d) {
     }
 }
 
-/* ---- the end of hopes ------------------------------------------------------------------------------------------------ */
+/* ---- the end of hopes ------------------------------------------------------------------------------------ */
 static void fail_class(sk__driver *d, sk__class *cls, sk_status status, const char *text) {
     for (sk__job *job; (job = first_job(cls));) {
         take_job(cls, job);

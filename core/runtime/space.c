@@ -16,7 +16,7 @@ uint64_t sk_space_round(uint64_t size) {
     return (size + unit - 1) / unit * unit;
 }
 
-/* ---- holes: a treap ordered by offset ---------------------------------------------------------------------------- */
+/* ---- holes: a treap ordered by offset -------------------------------------------------------------------- */
 static void refresh(sk_space *self, uint32_t at) {
     sk_space_hole *h = self->holes;
     uint64_t left = h[h[at].left].largest, right = h[h[at].right].largest;
@@ -129,7 +129,7 @@ static void find_neighbours(const sk_space *self, uint64_t offset, uint32_t *ret
     }
 }
 
-/* ---- pieces: a hash table by offset ------------------------------------------------------------------------------ */
+/* ---- pieces: a hash table by offset ---------------------------------------------------------------------- */
 static uint64_t home_of(const sk_space *self, uint64_t offset) {
     uint64_t mixed = offset / LINE * UINT64_C(0x9e3779b97f4a7c15); /* 2^64 / golden ratio */
     return (mixed >> 32) & (self->pieces_cap - 1);
@@ -185,7 +185,7 @@ static sk_status make_room(sk_space *self, sk_error *reterr) {
     return SK_OK;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------------------- */
 sk_status sk_space_init(sk_space *self, uint64_t size, sk_error *reterr) {
     SK_ASSERT(self && size > 0 && size % PAGE == 0);
     enum { FIRST_CAP = 64 };

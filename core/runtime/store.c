@@ -25,7 +25,7 @@ struct sk_store {
     int       fd;           /* the file, -1 until it is needed                                           */
 };
 
-/* ---- lifecycle --------------------------------------------------------------------------------------------------- */
+/* ---- lifecycle ------------------------------------------------------------------------------------------- */
 static uint64_t whole_pages(uint64_t size) { return (size + PAGE - 1) / PAGE * PAGE; }
 
 static const char *default_dir(void) {
@@ -88,7 +88,7 @@ sk_store_stats sk_store_get_stats(const sk_store *self) {
                             .n_spills = self->n_spills, .n_unspills = self->n_unspills};
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------------ */
+/* ---- memory ---------------------------------------------------------------------------------------------- */
 /* One field of /proc/meminfo [bytes], 0 if it is not there. */
 static uint64_t meminfo_field(const char *text, const char *name) {
     const char *at = strstr(text, name);
@@ -106,7 +106,8 @@ static uint64_t machine_available(void) {
     return meminfo_field(text, "MemAvailable:") + meminfo_field(text, "SwapFree:");
 }
 
-/* Have the pages up to `end` from the machine now: a page that it does not have when it is touched ends the process. */
+/* Have the pages up to `end` from the machine now: a page that it does not have when it is touched ends the
+ * process. */
 static sk_status reserve(sk_store *self, uint64_t end, sk_error *reterr) {
     if (end <= self->reserved) return SK_OK;
     uint64_t needed = end - self->reserved, available = machine_available();
@@ -158,7 +159,7 @@ bool sk_store_owns(const sk_store *self, sk_extent extent) {
     return sk_space_owns(&self->memory, extent.offset, extent.size);
 }
 
-/* ---- the file ---------------------------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------------------- */
 /* A file without a name; where the file system has no such thing, one whose name is taken away at once. */
 static sk_status open_file(sk_store *self, sk_error *reterr) {
     if (self->fd >= 0) return SK_OK;
@@ -182,8 +183,8 @@ static sk_status open_file(sk_store *self, sk_error *reterr) {
     return SK_OK;
 }
 
-/* Free a place and let the disk have it, with what was not written to it yet. Not every file system can: then the place
- * stays with the file, to be used again. */
+/* Free a place and let the disk have it, with what was not written to it yet. Not every file system can: then the
+ * place stays with the file, to be used again. */
 static void release_place(sk_store *self, uint64_t offset, uint64_t size) {
     sk_space_give_back(&self->file, offset, size);
     (void)fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)sk_space_round(size));
@@ -282,7 +283,8 @@ sk_status sk_store_unspill(sk_store *self, const sk_spilled *spilled, sk_extent 
 }
 
 /* What was read from the file goes back, since the exchange failed for `why`. */
-static sk_status write_back(sk_store *self, sk_spilled *in, const uint8_t *bytes, const sk_error *why, sk_error *reterr) {
+static sk_status write_back(sk_store *self, sk_spilled *in, const uint8_t *bytes, const sk_error *why,
+                            sk_error *reterr) {
     sk_status status = sk_space_take(&self->file, in->size, &in->offset, reterr); /* its old place is free */
     if (status == SK_OK && (status = write_all(self, bytes, in->size, in->offset, reterr)) != SK_OK)
         release_place(self, in->offset, in->size);

@@ -1,9 +1,9 @@
-/* store: the shared memory of large objects, and the file they go to when it is full. It keeps bytes; which object lies
- * where, and which one has to leave, is decided by object.c.
+/* store: the shared memory of large objects, and the file they go to when it is full. It keeps bytes; which object
+ * lies where, and which one has to leave, is decided by object.c.
  *
- * The memory is one sparse memfd (core/transport/block.h) that every process maps once; it is taken from the machine as
- * it is first used, lowest addresses first, and stays warm. The file is unlinked from the start (O_TMPFILE): whatever ends
- * the program, nothing stays.
+ * The memory is one sparse memfd (core/transport/block.h) that every process maps once; it is taken from the
+ * machine as it is first used, lowest addresses first, and stays warm. The file is unlinked from the start
+ * (O_TMPFILE): whatever ends the program, nothing stays.
  *
  * Threads: one at a time (the runtime's lock); the memory itself is read by all. */
 #ifndef SK_RUNTIME_STORE_H
@@ -28,8 +28,8 @@ typedef struct sk_extent {
 } sk_extent;
 
 typedef struct sk_store_stats {
-    uint64_t bytes, used, peak, spill_bytes, spilled; /* [bytes]; used, peak and spilled in whole cache lines, pages from
-                                                         1 MiB on */
+    uint64_t bytes, used, peak, spill_bytes, spilled; /* [bytes]; used, peak and spilled in whole cache lines,
+                                                         pages from 1 MiB on */
     uint64_t n_spills, n_unspills;                    /* ever     */
 } sk_store_stats;
 
@@ -40,8 +40,8 @@ sk_block_ref   sk_store_get_ref(const sk_store *self); /* for other processes */
 void          *sk_store_data(sk_store *self);
 sk_store_stats sk_store_get_stats(const sk_store *self);
 
-/* `size` bytes (> 0), 64-byte aligned. SK_ELIMIT (with text: asked, largest free piece, used of total): something has to
- * leave first. SK_ENOMEM: the machine itself has no memory for it. O(log n) in the number of pieces. */
+/* `size` bytes (> 0), 64-byte aligned. SK_ELIMIT (with text: asked, largest free piece, used of total): something
+ * has to leave first. SK_ENOMEM: the machine itself has no memory for it. O(log n) in the number of pieces. */
 SK_NODISCARD sk_status sk_store_alloc(sk_store *self, size_t size, sk_extent *ret_extent, sk_error *reterr);
 void sk_store_free(sk_store *self, sk_extent extent);
 /* Is this an extent that alloc gave and nobody freed? (What a worker claims is checked.) */
@@ -51,18 +51,18 @@ typedef struct sk_spilled {
     uint64_t offset, size;
     uint8_t  checksum[16];
 } sk_spilled;
-/* Write an extent to the file and free its memory. SK_ELIMIT: the file is full (asked, used of total). SK_EIO: the disk is,
- * or failed; the extent stays then. */
+/* Write an extent to the file and free its memory. SK_ELIMIT: the file is full (asked, used of total). SK_EIO: the
+ * disk is, or failed; the extent stays then. */
 SK_NODISCARD sk_status sk_store_spill(sk_store *self, sk_extent extent, sk_spilled *ret_spilled, sk_error *reterr);
 /* Read it back into memory and free its place in the file. SK_ELIMIT, SK_ENOMEM: as of alloc, it stays in the file.
  * SK_EIO, SK_ECORRUPT: it is lost, and its place is freed. */
 SK_NODISCARD sk_status sk_store_unspill(sk_store *self, const sk_spilled *spilled, sk_extent *ret_extent,
                                         sk_error *reterr);
-/* Both are full: exchange a spilled object with one in memory that is not smaller, through a buffer. SK_ELIMIT, SK_ENOMEM: not
- * possible, both are as they were (*in may lie elsewhere in the file). SK_EIO, SK_ECORRUPT: the spilled one is lost, its place
- * freed. */
-SK_NODISCARD sk_status sk_store_swap(sk_store *self, sk_spilled *in, sk_extent out, sk_extent *ret_in, sk_spilled *ret_out,
-                                     sk_error *reterr);
+/* Both are full: exchange a spilled object with one in memory that is not smaller, through a buffer. SK_ELIMIT,
+ * SK_ENOMEM: not possible, both are as they were (*in may lie elsewhere in the file). SK_EIO, SK_ECORRUPT: the
+ * spilled one is lost, its place freed. */
+SK_NODISCARD sk_status sk_store_swap(sk_store *self, sk_spilled *in, sk_extent out, sk_extent *ret_in,
+                                     sk_spilled *ret_out, sk_error *reterr);
 void sk_store_drop_spilled(sk_store *self, const sk_spilled *spilled);
 
 #endif

@@ -7,30 +7,34 @@ static sk_status check_counts(const char *name, int n_args, int n_returns, sk_er
     if (n_args < 0 || n_args > ARGS_MAX)
         return SK_FAIL(reterr, SK_EINVAL, "%s: 0 to %d arguments are possible, got %d", name, ARGS_MAX, n_args);
     if (n_returns < 0 || n_returns > RETURNS_MAX)
-        return SK_FAIL(reterr, SK_EINVAL, "%s: up to %d return values are possible, got %d", name, RETURNS_MAX, n_returns);
+        return SK_FAIL(reterr, SK_EINVAL, "%s: up to %d return values are possible, got %d", name, RETURNS_MAX,
+                       n_returns);
     return SK_OK;
 }
 
-static sk_status choose_placement(const sk__driver *d, const sk_task *task, const sk_function *function, sk_placement *ret,
-                                  sk_error *reterr) {
+static sk_status choose_placement(const sk__driver *d, const sk_task *task, const sk_function *function,
+                                  sk_placement *ret, sk_error *reterr) {
     bool anywhere = function->in_plugin || d->params.worker_has_modules;
     *ret = task->placement;
     if (*ret == SK_PLACE_DEFAULT) *ret = anywhere ? SK_PLACE_PROCESS : SK_PLACE_THREAD;
     if (*ret == SK_PLACE_PROCESS && !anywhere)
-        return SK_FAIL(reterr, SK_EUNSUPPORTED,
-                       "function %s belongs to this program alone: it can run in its threads, and in processes only from a "
-                       "plugin or if the worker program has it too (worker_has_modules)",
-                       function->name);
+        return SK_FAIL(
+            reterr, SK_EUNSUPPORTED,
+            "function %s belongs to this program alone: it can run in its threads, and in processes only from a "
+            "plugin or if the worker program has it too (worker_has_modules)",
+            function->name);
     return SK_OK;
 }
 
 /* The queue of what the task asks for. */
-static sk_status find_class(sk__driver *d, const sk_task *task, sk_placement placement, sk__class **ret_class, sk_error *reterr) {
+static sk_status find_class(sk__driver *d, const sk_task *task, sk_placement placement, sk__class **ret_class,
+                            sk_error *reterr) {
     static const sk_resource one_cpu = {"cpu", 1.0};
     bool                     none_named = !task->resources;
     sk_demand                demand;
-    sk_status status = sk_resources_parse(d->resources, none_named ? &one_cpu : task->resources,
-                                          none_named ? 1 : task->n_resources, task->group, task->bundle, &demand, reterr);
+    sk_status                status =
+        sk_resources_parse(d->resources, none_named ? &one_cpu : task->resources, none_named ? 1 : task->n_resources,
+                           task->group, task->bundle, &demand, reterr);
     if (status != SK_OK) {
         sk_error_prefix(reterr, "%s", task->name ? task->name : task->function);
         return status;
@@ -64,9 +68,15 @@ sk_status sk__submit_task(sk__driver *d, const sk_task *task, sk__peer *from, sk
     SK_TRY(choose_placement(d, task, function, &placement, reterr));
     if (placement != SK_PLACE_INLINE) SK_TRY(find_class(d, task, placement, &cls, reterr));
     int       retries = task->max_retries < 0 ? 0 : task->max_retries == 0 ? DEFAULT_RETRIES : task->max_retries;
-    sk__order order = {.name = task->name, .function = function, .method = -1, .timeout_ms = task->timeout_ms,
-                       .max_retries = retries, .retry_errors = task->retry_errors, .placement = placement,
-                       .caller = from ? 1 + (uint32_t)from->line : 0, .from = from};
+    sk__order order = {.name = task->name,
+                       .function = function,
+                       .method = -1,
+                       .timeout_ms = task->timeout_ms,
+                       .max_retries = retries,
+                       .retry_errors = task->retry_errors,
+                       .placement = placement,
+                       .caller = from ? 1 + (uint32_t)from->line : 0,
+                       .from = from};
     if (from) SK_TRY(sk__job_create_packed(d, SK__TASK, &order, task->n_args, packed, &job, reterr));
     else SK_TRY(sk__job_create(d, SK__TASK, &order, task->args, task->n_args, &job, reterr));
     job->cls = cls;
@@ -88,9 +98,13 @@ sk_status sk__submit_call(sk__driver *d, sk_actor id, const sk_method *method, s
     if (!actor) return SK_FAIL(reterr, SK_ENOTFOUND, "there is no actor %llx (any more)", (unsigned long long)id.id);
     SK_TRY(sk__actor_accepts(d, actor, method->method, reterr));
     SK_TRY(check_counts(actor->name, method->n_args, n_returns, reterr));
-    sk__order order = {.function = actor->function, .method = method->method, .timeout_ms = method->timeout_ms,
-                       .max_retries = actor->max_task_retries, .placement = actor->placement,
-                       .caller = from ? 1 + (uint32_t)from->line : 0, .from = from};
+    sk__order order = {.function = actor->function,
+                       .method = method->method,
+                       .timeout_ms = method->timeout_ms,
+                       .max_retries = actor->max_task_retries,
+                       .placement = actor->placement,
+                       .caller = from ? 1 + (uint32_t)from->line : 0,
+                       .from = from};
     if (from) SK_TRY(sk__job_create_packed(d, SK__METHOD, &order, method->n_args, packed, &job, reterr));
     else SK_TRY(sk__job_create(d, SK__METHOD, &order, method->args, method->n_args, &job, reterr));
     sk_status status = add_returns(d, job, from, n_returns, ids, ret_refs, reterr);

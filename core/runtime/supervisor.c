@@ -48,7 +48,7 @@ struct sk_supervisor {
     struct pollfd *polls; /* the thread's own: wake_fd, then one per child    */
 };
 
-/* ---- the supervisor's thread ------------------------------------------------------------------------ */
+/* ---- the supervisor's thread ----------------------------------------------------------------------------- */
 static void describe_end(const siginfo_t *info, bool known, sk_death *death) {
     size_t room = sizeof death->how;
     if (!known) {
@@ -119,7 +119,8 @@ static int spawn_process(const order *todo, pid_t *ret_pid) {
     if (!rc) rc = posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     /* The driver's standard output is for results alone. */
     if (!rc && todo->log_path)
-        rc = posix_spawn_file_actions_addopen(&files, STDERR_FILENO, todo->log_path, O_WRONLY | O_CREAT | O_APPEND, 0644);
+        rc = posix_spawn_file_actions_addopen(&files, STDERR_FILENO, todo->log_path, O_WRONLY | O_CREAT | O_APPEND,
+                                              0644);
     if (!rc && (todo->log_path || fcntl(STDERR_FILENO, F_GETFD) >= 0))
         rc = posix_spawn_file_actions_adddup2(&files, STDERR_FILENO, STDOUT_FILENO);
     if (!rc) rc = posix_spawn(ret_pid, todo->path, &files, &attr, todo->argv, environ);
@@ -185,7 +186,7 @@ static void *supervise(void *arg) {
     return NULL;
 }
 
-/* ---- the runtime's side ----------------------------------------------------------------------------- */
+/* ---- the runtime's side ---------------------------------------------------------------------------------- */
 static sk_status open_events(sk_supervisor *self, sk_error *reterr) {
     self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (self->wake_fd < 0)
@@ -203,7 +204,8 @@ static void free_all(sk_supervisor *self) {
     free(self);
 }
 
-sk_status sk_supervisor_create(void (*on_death)(void *arg), void *arg, sk_supervisor **ret_supervisor, sk_error *reterr) {
+sk_status sk_supervisor_create(void (*on_death)(void *arg), void *arg, sk_supervisor **ret_supervisor,
+                               sk_error *reterr) {
     SK_ASSERT(on_death && ret_supervisor);
     sk_supervisor *self = calloc(1, sizeof *self);
     if (!self) return SK_FAIL(reterr, SK_ENOMEM, "no memory for the supervisor");

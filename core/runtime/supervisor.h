@@ -25,9 +25,9 @@ SK_NODISCARD sk_status sk_supervisor_create(void (*on_death)(void *arg), void *a
 /* Kill and reap what is left, join the thread. NULL is fine. */
 void sk_supervisor_destroy(sk_supervisor **self_p);
 
-/* Run `path` with `argv` (NULL-terminated; both borrowed for the call): standard input empty, standard output
- * and error appended to log_path (NULL: both go to this program's standard error), all signals at their defaults, SIGINT
- * blocked until the worker ignores it. */
+/* Run `path` with `argv` (NULL-terminated; both borrowed for the call): standard input empty, standard output and
+ * error appended to log_path (NULL: both go to this program's standard error), all signals at their defaults,
+ * SIGINT blocked until the worker ignores it. */
 SK_NODISCARD sk_status sk_supervisor_spawn(sk_supervisor *self, uint64_t worker_id, const char *path, char *const *argv,
                                            const char *log_path, int *ret_pid, sk_error *reterr);
 /* Send a signal; nothing happens when the worker has ended. */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- events ----------------------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------------------- */
 /* Readers look while the driver goes on, so an event is written and read word by word. The last word holds its number:
  * 0 while the others change, so a reader whose event still has its number afterwards has all of it. */
 #define EVENT_WORDS (sizeof(sk_board_event) / 8)
@@ -54,7 +54,7 @@ static sk_status copy_events(const sk_board *board, sk_board_event **ret_events,
     return SK_OK;
 }
 
-/* ---- the trace -------------------------------------------------------------------------------------------------- */
+/* ---- the trace ------------------------------------------------------------------------------------------- */
 typedef struct trace {
     FILE *to;
     char *functions[SK_BOARD_FUNCTIONS]; /* quoted for JSON, made when first used */

@@ -8,7 +8,7 @@
 
 #define QUIET_NS INT64_C(10000000000) /* nothing ended for so long while someone waits: say who waits for what */
 
-/* ---- functions ------------------------------------------------------------------------------------------------------- */
+/* ---- functions ------------------------------------------------------------------------------------------- */
 void sk__watch_functions(sk__driver *d) {
     int n = sk_registry_n(d->registry);
     for (int i = 0; i < n && i < SK_BOARD_FUNCTIONS; i++)
@@ -20,25 +20,31 @@ static int row_of(const sk_function *function) {
     return function->index < SK_BOARD_FUNCTIONS ? function->index : SK_BOARD_FUNCTIONS - 1;
 }
 
-sk_board_function *sk__watch_row(sk__driver *d, const sk_function *function) { return &d->board->functions[row_of(function)]; }
+sk_board_function *sk__watch_row(sk__driver *d, const sk_function *function) {
+    return &d->board->functions[row_of(function)];
+}
 
-void sk__watch_ended(sk__driver *d, const sk__job *job, sk_status status, int64_t start_ns, int64_t duration_ns, int pid,
-                     int thread) {
+void sk__watch_ended(sk__driver *d, const sk__job *job, sk_status status, int64_t start_ns, int64_t duration_ns,
+                     int pid, int thread) {
     sk_board_function *row = sk__watch_row(d, job->function);
     if (duration_ns < 0) duration_ns = 0;
     row->total_ns += duration_ns;
     /* The mean forgets with 1/8; the first runs count fully. */
     row->mean_ns = row->n_done == 0 ? duration_ns : row->mean_ns + (duration_ns - row->mean_ns) / 8;
     d->progress_ns = start_ns + duration_ns;
-    sk_board_add_event(d->board, &(sk_board_event){.start_ns = start_ns, .duration_ns = duration_ns, .id = job->id,
+    sk_board_add_event(d->board, &(sk_board_event){.start_ns = start_ns,
+                                                   .duration_ns = duration_ns,
+                                                   .id = job->id,
                                                    .function = row_of(job->function),
                                                    .method = job->kind == SK__TASK     ? -1
                                                              : job->kind == SK__CREATE ? -2
                                                                                        : job->method,
-                                                   .pid = pid, .thread = thread, .status = status});
+                                                   .pid = pid,
+                                                   .thread = thread,
+                                                   .status = status});
 }
 
-/* ---- workers, actors, objects ------------------------------------------------------------------------------------------ */
+/* ---- workers, actors, objects ---------------------------------------------------------------------------- */
 void sk__watch_peer(sk__driver *d, const sk__peer *peer, sk_board_worker_state state) {
     sk_board_worker *row = &d->board->workers[peer->line];
     if (state == SK_WORKER_NONE) {
@@ -57,12 +63,14 @@ void sk__watch_actor(sk__driver *d, sk__actor *actor) {
         actor->board_row = -2;
         for (int i = 0; i < SK_BOARD_ACTORS && actor->board_row < 0; i++) {
             int at = (int)((uint32_t)actor->id + (uint32_t)i) % SK_BOARD_ACTORS;
-            if (d->board->actors[at].state == SK_ACTOR_NONE || d->board->actors[at].state == SK_ACTOR_DEAD) actor->board_row = at;
+            if (d->board->actors[at].state == SK_ACTOR_NONE || d->board->actors[at].state == SK_ACTOR_DEAD)
+                actor->board_row = at;
         }
     }
     if (actor->board_row < 0) return;
     sk_board_actor *row = &d->board->actors[actor->board_row];
-    if (row->id != actor->id && row->state != SK_ACTOR_NONE && row->state != SK_ACTOR_DEAD) return; /* given to another since */
+    if (row->id != actor->id && row->state != SK_ACTOR_NONE && row->state != SK_ACTOR_DEAD)
+        return; /* given to another since */
     row->id = actor->id;
     row->state = actor->state;
     row->placement = (int32_t)actor->placement;
@@ -136,7 +144,7 @@ void sk__watch_refresh(sk__driver *d) {
         if (actor->state != SK_ACTOR_DEAD) sk__watch_actor(d, actor);
 }
 
-/* ---- who waits for what ------------------------------------------------------------------------------------------------- */
+/* ---- who waits for what ---------------------------------------------------------------------------------- */
 static void describe_job(const sk__job *job, char *text, size_t size) {
     char        where[SK_BOARD_NAME + 48] = "";
     const char *method = job->kind == SK__METHOD ? job->function->cls->methods[job->method] : "";
@@ -145,7 +153,8 @@ static void describe_job(const sk__job *job, char *text, size_t size) {
         snprintf(where, sizeof where, "%s runs it (process %d)", job->peer->name, job->peer->pid);
     else if (job->state == SK__RUNNING) snprintf(where, sizeof where, "a thread runs it");
     else if (job->n_missing > 0) snprintf(where, sizeof where, "it waits for %u arguments", job->n_missing);
-    else if (job->actor && job->actor->state != SK_ACTOR_ALIVE) snprintf(where, sizeof where, "its actor is not ready");
+    else if (job->actor && job->actor->state != SK_ACTOR_ALIVE)
+        snprintf(where, sizeof where, "its actor is not ready");
     else if (job->actor) snprintf(where, sizeof where, "it waits for its turn");
     else snprintf(where, sizeof where, "it waits for a free share of the resources");
     snprintf(text, size, "%s%s%s (%s)", sk__job_name(job), colon, method, where);

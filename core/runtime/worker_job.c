@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- arguments --------------------------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------------------- */
 sk_status sk__work_open(const sk__client *client, sk_bytes payload, sk_bytes *ret_rest, sk_error *reterr) {
     sk_bytes  rest = payload;
     sk_record record;
@@ -45,7 +45,7 @@ sk_status sk__work_close(sk_bytes rest, sk_error *reterr) {
     return SK_OK;
 }
 
-/* ---- a job's beginning and end ----------------------------------------------------------------------------------- */
+/* ---- a job's beginning and end --------------------------------------------------------------------------- */
 static bool call_is_cancelled(const sk_call *call) {
     sk__work *work = call->host;
     return sk__work_is_cancelled(work) || atomic_load_explicit(&work->client->line->stopping, memory_order_relaxed);
@@ -178,7 +178,7 @@ void sk__work_deinit(sk__work *self) {
     self->borrowed = NULL;
 }
 
-/* ---- a task in the calling thread -------------------------------------------------------------------------------- */
+/* ---- a task in the calling thread ------------------------------------------------------------------------ */
 /* Aligned copies of the arguments by value, the values of those by reference. */
 static sk_status gather_args(sk__client *client, const sk_task *task, sk_call *call, uint8_t **ret_copies,
                              sk_error *reterr) {

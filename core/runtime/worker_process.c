@@ -38,7 +38,7 @@ typedef struct server {
     int        n_actors, actors_cap;
 } server;
 
-/* ---- calls ------------------------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------------------- */
 static hosted *find_actor(const server *self, uint64_t id) {
     for (int i = 0; i < self->n_actors; i++)
         if (self->actors[i]->id == id) return self->actors[i];
@@ -72,7 +72,7 @@ static void do_call(sk__work *work, const hosted *actor, const sk_message *messa
     sk__work_end(work, message, status, &err);
 }
 
-/* ---- actors with threads of their own ---------------------------------------------------------------------------- */
+/* ---- actors with threads of their own -------------------------------------------------------------------- */
 static void *run_pool_thread(void *arg) {
     pool       *self = arg;
     sk__client *client = self->client;
@@ -152,7 +152,7 @@ static sk_status pool_create(sk__client *client, hosted *actor, int64_t n, pool 
     return SK_OK;
 }
 
-/* ---- actors ------------------------------------------------------------------------------------------------------ */
+/* ---- actors ---------------------------------------------------------------------------------------------- */
 static sk_status reserve_actor(server *self, sk_error *reterr) {
     if (self->n_actors < self->actors_cap) return SK_OK;
     int      cap = self->actors_cap ? 2 * self->actors_cap : 1;
@@ -231,7 +231,7 @@ static void destroy_actors(server *self) {
     self->actors = NULL;
 }
 
-/* ---- the loop ---------------------------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------------------- */
 /* A task or a create, from its begin to its answer. */
 static void do_job(server *self, const sk_message *message, sk_bytes payload) {
     sk__work *work = &self->work;
@@ -311,9 +311,9 @@ int sk__worker_serve(sk_board *board, int line, sk__store_view store, const sk_r
     return status == SK_OK ? SK__EXIT_STOPPED : SK__EXIT_FAILED;
 }
 
-/* ---- the process ------------------------------------------------------------------------------------------------- */
-/* A first SIGTERM is the driver's business: whoever ends a whole process group (timeout, systemd) reaches both, and the
- * driver wants to finish what it does first. A second one ends the worker at once. */
+/* ---- the process ----------------------------------------------------------------------------------------- */
+/* A first SIGTERM is the driver's business: whoever ends a whole process group (timeout, systemd) reaches both, and
+ * the driver wants to finish what it does first. A second one ends the worker at once. */
 static void on_sigterm(int signal_number) {
     static atomic_int n_before;
     (void)signal_number;

@@ -58,7 +58,7 @@ static sk_status make_memory(sk_block *self, size_t size_bytes, sk_error *reterr
     int rc = ftruncate(self->fd, (off_t)self->map_size);
     struct rlimit limit;
     if (rc != 0 && errno == EFBIG && getrlimit(RLIMIT_FSIZE, &limit) == 0)
-        return SK_FAIL(reterr, SK_ELIMIT, "cannot size a block to %zu bytes: the limit of file sizes (ulimit -f) is %llu bytes",
+        return SK_FAIL(reterr, SK_ELIMIT, "cannot size a block to %zu bytes: the limit (ulimit -f) is %llu",
                        self->map_size, (unsigned long long)limit.rlim_cur);
     if (rc != 0)
         return SK_FAIL(reterr, SK_ENOMEM, "cannot size a block to %zu bytes: %s", self->map_size,

@@ -9,9 +9,9 @@
 #define STEP        ((uint64_t)SK_RING_BYTES / 8) /* the writer hears of every so many consumed bytes */
 #define RECORD_HEAD ((uint64_t)16)
 
-/* A record: one word (size of the message in the low half, a tag in the high one), 8 unused bytes, the message, padding
- * to 16. A message that would not fit before the end of the ring lies at its start, behind a wrap mark at the old
- * place. */
+/* A record: one word (size of the message in the low half, a tag in the high one), 8 unused bytes, the message,
+ * padding to 16. A message that would not fit before the end of the ring lies at its start, behind a wrap mark at
+ * the old place. */
 #define TAG_MESSAGE ((uint64_t)0x4d474e52 << 32) /* "RNGM" */
 #define TAG_MASK    ((uint64_t)0xffffffff << 32)
 #define WRAP_MARK   ((uint64_t)0x57474e52 << 32) /* "RNGW", size 0 */
@@ -25,7 +25,7 @@ static inline uint64_t record_bytes(size_t size) {
     return RECORD_HEAD + (((uint64_t)size + 15) & ~UINT64_C(15));
 }
 
-/* ---- bell ------------------------------------------------------------------------------------------------------- */
+/* ---- bell ------------------------------------------------------------------------------------------------ */
 /* Between processes, so not FUTEX_PRIVATE. The kernel is handed the word's address only. */
 static long futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *timeout) {
     return syscall(SYS_futex, (uint32_t *)word, op, value, timeout, NULL, 0);
@@ -36,7 +36,8 @@ uint32_t sk_bell_prepare(sk_bell *self) {
     uint32_t ticket = sk__load32_after_stores(&self->count);
     uint32_t newest = atomic_load_explicit(&self->newest, memory_order_relaxed);
     while ((int32_t)(ticket - newest) > 0 &&
-           !atomic_compare_exchange_weak_explicit(&self->newest, &newest, ticket, memory_order_seq_cst, memory_order_relaxed)) {
+           !atomic_compare_exchange_weak_explicit(&self->newest, &newest, ticket, memory_order_seq_cst,
+                                                  memory_order_relaxed)) {
     }
     (void)sk__load32_after_stores(&self->count); /* the look that follows comes after all this */
     return ticket;
@@ -54,8 +55,8 @@ void sk_bell_wait(sk_bell *self, uint32_t ticket, int64_t timeout_ns) {
 void sk_bell_ring(sk_bell *self) {
     if (sk__load32_after_stores(&self->n_sleepers) == 0) return;
     /* It was rung since the newest of them lay down: they are on their way, which takes a while. */
-    if (atomic_load_explicit(&self->count, memory_order_relaxed) != atomic_load_explicit(&self->newest, memory_order_relaxed))
-        return;
+    uint32_t newest = atomic_load_explicit(&self->newest, memory_order_relaxed);
+    if (atomic_load_explicit(&self->count, memory_order_relaxed) != newest) return;
     sk_bell_ring_again(self);
 }
 
@@ -64,7 +65,7 @@ void sk_bell_ring_again(sk_bell *self) {
     (void)futex(&self->count, FUTEX_WAKE, INT32_MAX, NULL);
 }
 
-/* ---- writer ----------------------------------------------------------------------------------------------------- */
+/* ---- writer ---------------------------------------------------------------------------------------------- */
 static inline void set_word(sk_ring *ring, uint64_t pos, uint64_t word) {
     atomic_store_explicit((_Atomic uint64_t *)(void *)(ring->bytes + pos), word, memory_order_relaxed);
 }
@@ -138,7 +139,7 @@ void sk_ring_wait_room(sk_ring_writer *self, int64_t timeout_ns) {
     atomic_store_explicit(&ring->writer_waits, 0, memory_order_relaxed);
 }
 
-/* ---- reader ----------------------------------------------------------------------------------------------------- */
+/* ---- reader ---------------------------------------------------------------------------------------------- */
 void sk_ring_reader_init(sk_ring_reader *self, sk_ring *ring) {
     SK_ASSERT(self && ring);
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire) & ~UINT64_C(15);

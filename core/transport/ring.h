@@ -1,9 +1,9 @@
-/* ring: messages from one writer to one reader through shared memory, and the bell that wakes a sleeper. A writer that
- * is killed in the middle of a message has published nothing of it. The reader believes nothing: every length is checked
- * before it is used, so a writer gone mad costs its own ring and no more.
+/* ring: messages from one writer to one reader through shared memory, and the bell that wakes a sleeper. A writer
+ * that is killed in the middle of a message has published nothing of it. The reader believes nothing: every length
+ * is checked before it is used, so a writer gone mad costs its own ring and no more.
  *
- * A message is contiguous and 16-byte aligned. 200 ns from end to end when both sides look; no system call unless the
- * other side sleeps.
+ * A message is contiguous and 16-byte aligned. 200 ns from end to end when both sides look; no system call unless
+ * the other side sleeps.
  *
  * Threads: one writer thread and one reader thread at a time, in any two processes that map the memory. */
 #ifndef SK_TRANSPORT_RING_H
@@ -17,7 +17,7 @@
 #define SK_RING_BYTES       ((size_t)256 << 10)
 #define SK_RING_MESSAGE_MAX ((size_t)64 << 10) /* [bytes] */
 
-/* ---- bell: an event count over a futex ------------------------------------------------------------------------------ */
+/* ---- bell: an event count over a futex ------------------------------------------------------------------- */
 /* Zeroed memory is a bell. Only the sleeper clears what it has set, so no wake-up is lost:
  *   sleeper: ticket = prepare; look once more; wait(ticket) or, if there was something, cancel.
  *   waker:   publish; ring. */
@@ -36,7 +36,7 @@ void sk_bell_ring(sk_bell *self);
 /* The same without looking: for who must be heard even if another waker was killed in the middle of ringing. */
 void sk_bell_ring_again(sk_bell *self);
 
-/* ---- the ring itself -------------------------------------------------------------------------------------------- */
+/* ---- the ring itself ------------------------------------------------------------------------------------- */
 /* Zeroed memory is an empty ring. */
 typedef struct sk_ring {
     _Alignas(64) _Atomic uint64_t tail; /* bytes ever published                  */
@@ -68,10 +68,11 @@ typedef struct sk_ring_reader {
     bool     damaged;
 } sk_ring_reader;
 void sk_ring_reader_init(sk_ring_reader *self, sk_ring *ring);
-/* The next message, borrowed until pop. SK_ENOTFOUND (without text): none. SK_ECORRUPT: the ring is damaged for good. */
+/* The next message, borrowed until pop. SK_ENOTFOUND (without text): none. SK_ECORRUPT: the ring is damaged for
+ * good. */
 SK_NODISCARD sk_status sk_ring_peek(sk_ring_reader *self, const void **ret_data, size_t *ret_size, sk_error *reterr);
-/* Done with the message of the last peek. Tells the writer (and wakes it, if it waits) after every eighth of the ring, and
- * whenever the ring is empty. */
+/* Done with the message of the last peek. Tells the writer (and wakes it, if it waits) after every eighth of the
+ * ring, and whenever the ring is empty. */
 void sk_ring_pop(sk_ring_reader *self);
 /* Is there something? Cheap. Not in a ring that was found damaged. */
 bool sk_ring_has_mail(sk_ring_reader *self);

@@ -47,16 +47,18 @@ typedef struct sk_bytes {
     size_t      size;
 } sk_bytes;
 
-/* ---- functions that run elsewhere ------------------------------------------------------------------------------ */
+/* ---- functions that run elsewhere ------------------------------------------------------------------------ */
 /* One run of a task or method: its arguments, its answers. Valid until the function returns. */
 typedef struct sk_call sk_call;
 SK_API int sk_call_n_args(const sk_call *call);
 /* Argument i, 16-byte aligned, borrowed until the function returns. An argument by reference is the object's value. */
 SK_API sk_bytes sk_call_arg(const sk_call *call, int i);
 /* Copy argument i into `ret`, which it must fill: SK_EINVAL names both sizes. */
-static inline SK_NODISCARD sk_status sk_call_read(const sk_call *call, int i, void *ret, size_t size, sk_error *reterr) {
+static inline SK_NODISCARD sk_status sk_call_read(const sk_call *call, int i, void *ret, size_t size,
+                                                  sk_error *reterr) {
     sk_bytes bytes = sk_call_arg(call, i);
-    if (bytes.size != size) return SK_FAIL(reterr, SK_EINVAL, "argument %d has %zu bytes, wanted %zu", i, bytes.size, size);
+    if (bytes.size != size)
+        return SK_FAIL(reterr, SK_EINVAL, "argument %d has %zu bytes, wanted %zu", i, bytes.size, size);
     if (size) memcpy(ret, bytes.data, size);
     return SK_OK;
 }
@@ -102,7 +104,7 @@ typedef struct sk_module {
 } sk_module;
 SK_API const sk_module *skiff_module(void); /* defined by plugins alone */
 
-/* ---- the runtime ----------------------------------------------------------------------------------------------- */
+/* ---- the runtime ----------------------------------------------------------------------------------------- */
 /* An amount of something counted: "cpu", "gpu", "memory" [bytes] or any other name. Fractions count to 1/10,000. */
 typedef struct sk_resource {
     const char *name;
@@ -140,14 +142,15 @@ SK_API void sk_runtime_destroy(sk_runtime **self_p);
 SK_API sk_runtime *sk_runtime_current(void);
 /* Write what ran when and where (the last 65,536 runs) as a Chrome trace: chrome://tracing, ui.perfetto.dev. */
 SK_NODISCARD SK_API sk_status sk_runtime_timeline(sk_runtime *rt, const char *path, sk_error *reterr);
-/* The body of a worker program: `argv` after the word "worker". Returns the exit status. SIGINT is ignored there, a first
- * SIGTERM too (the driver stops its workers); a second one ends it at once. */
+/* The body of a worker program: `argv` after the word "worker". Returns the exit status. SIGINT is ignored there, a
+ * first SIGTERM too (the driver stops its workers); a second one ends it at once. */
 SK_API int sk_worker_main(int argc, char **argv, const sk_module *const *modules, int n_modules);
 
-/* ---- objects --------------------------------------------------------------------------------------------------- */
+/* ---- objects --------------------------------------------------------------------------------------------- */
 /* Store a copy. Caller releases. SK_ELIMIT names size, store and spill when neither has room. */
 SK_NODISCARD SK_API sk_status sk_put(sk_runtime *rt, const void *data, size_t size, sk_ref *ret_ref, sk_error *reterr);
-/* In two steps, without a copy: fill *ret_data (64-byte aligned), then seal; nobody can read before. Caller releases. */
+/* In two steps, without a copy: fill *ret_data (64-byte aligned), then seal; nobody can read before. Caller
+ * releases. */
 SK_NODISCARD SK_API sk_status sk_put_begin(sk_runtime *rt, size_t size, sk_ref *ret_ref, void **ret_data,
                                            sk_error *reterr);
 SK_NODISCARD SK_API sk_status sk_put_end(sk_runtime *rt, sk_ref ref, sk_error *reterr);
@@ -157,21 +160,22 @@ SK_NODISCARD SK_API sk_status sk_put_end(sk_runtime *rt, sk_ref ref, sk_error *r
 SK_NODISCARD SK_API sk_status sk_get(sk_runtime *rt, sk_ref ref, int timeout_ms, sk_bytes *ret_value, sk_error *reterr);
 /* Wait until all have values; ends at once when one has failed. */
 SK_NODISCARD SK_API sk_status sk_get_all(sk_runtime *rt, const sk_ref *refs, int n, int timeout_ms, sk_error *reterr);
-/* Wait until n_wanted have ended, with a value or not. ret_ended[i] (n bytes) is 1 where it has. SK_ETIMEOUT: fewer have;
- * both outputs hold then too. */
+/* Wait until n_wanted have ended, with a value or not. ret_ended[i] (n bytes) is 1 where it has. SK_ETIMEOUT: fewer
+ * have; both outputs hold then too. */
 SK_NODISCARD SK_API sk_status sk_wait(sk_runtime *rt, const sk_ref *refs, int n, int n_wanted, int timeout_ms,
                                       uint8_t *ret_ended, int *ret_n_ended, sk_error *reterr);
-/* One more count of this process on the object (for a reference that came inside of data: while its sender holds it). */
+/* One more count of this process on the object (for a reference that came inside of data: while its sender holds
+ * it). */
 SK_API void sk_acquire(sk_runtime *rt, sk_ref ref);
-/* Give back one count and null *ref. The object goes when nobody counts on it: no process, no waiting task. A result that
- * is not there yet is dropped when it comes. {0} is fine. */
+/* Give back one count and null *ref. The object goes when nobody counts on it: no process, no waiting task. A
+ * result that is not there yet is dropped when it comes. {0} is fine. */
 SK_API void sk_release(sk_runtime *rt, sk_ref *ref);
 /* End what was to make it: a waiting task is taken out, a running one sees sk_call_cancelled; `kill` ends its worker
  * process. The reference then fails with SK_ECANCELED. Nothing happens to what has ended. */
 typedef enum sk_cancel_how { SK_CANCEL_ASK, SK_CANCEL_KILL } sk_cancel_how;
 SK_API void sk_cancel(sk_runtime *rt, sk_ref ref, sk_cancel_how how);
 
-/* ---- tasks ----------------------------------------------------------------------------------------------------- */
+/* ---- tasks ----------------------------------------------------------------------------------------------- */
 /* An argument: bytes (copied), or the value of an object, which the task waits for. */
 typedef struct sk_arg {
     const void *data;
@@ -212,11 +216,11 @@ typedef struct sk_task {
     int                bundle;      /* of the group; negative: any                                                  */
 } sk_task;
 
-/* Run a function. Writes n_returns references; Caller releases each. Fails for what can be known now: an unknown function,
- * a request that can never be met. Waits while max_pending are under way. */
+/* Run a function. Writes n_returns references; Caller releases each. Fails for what can be known now: an unknown
+ * function, a request that can never be met. Waits while max_pending are under way. */
 SK_NODISCARD SK_API sk_status sk_submit(sk_runtime *rt, const sk_task *task, sk_ref *ret_refs, sk_error *reterr);
 
-/* ---- actors ---------------------------------------------------------------------------------------------------- */
+/* ---- actors ---------------------------------------------------------------------------------------------- */
 typedef struct sk_actor_params {
     const char        *class_name;
     const char        *name;       /* unique among living actors, found by sk_actor_find; NULL: "class-<number>"     */
@@ -258,14 +262,14 @@ SK_NODISCARD SK_API sk_status sk_actor_call(sk_runtime *rt, sk_actor actor, cons
 SK_NODISCARD SK_API sk_status sk_actor_check(sk_runtime *rt, sk_actor actor, int *ret_pid, sk_error *reterr);
 /* Ask it to end after the calls made before; returns at once. */
 SK_API void sk_actor_stop(sk_runtime *rt, sk_actor actor);
-/* Stop all n and wait until they have ended; those that need longer than the timeout (a common one) are killed (a thread
- * cannot be: it is left behind with an error in the log and ends after its present call). */
+/* Stop all n and wait until they have ended; those that need longer than the timeout (a common one) are killed (a
+ * thread cannot be: it is left behind with an error in the log and ends after its present call). */
 SK_API void sk_actor_join(sk_runtime *rt, const sk_actor *actors, int n, int timeout_ms);
 /* End it now, without a restart if so said: calls without an answer fail with SK_EDEAD. */
 typedef enum sk_kill_how { SK_KILL_FOR_GOOD, SK_KILL_MAY_RESTART } sk_kill_how;
 SK_API void sk_actor_kill(sk_runtime *rt, sk_actor actor, sk_kill_how how);
 
-/* ---- placement groups: shares of the resources, reserved together -------------------------------------------------- */
+/* ---- placement groups: shares of the resources, reserved together ---------------------------------------- */
 typedef struct sk_bundle {
     const sk_resource *resources;
     int                n_resources;

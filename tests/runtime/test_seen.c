@@ -215,6 +215,27 @@ Test(seen, who_waits_is_shown_while_waiting) {
     finish(rt);
 }
 
+/* As if it were a quarter of a minute later. */
+Test(seen, who_waits_for_what_is_logged_when_nothing_moves) {
+    sk_runtime *rt = start();
+    sk_ref      args[2] = {run_int(rt, "probe.sleep", 500), {(uint64_t)(uintptr_t)rt}};
+    pthread_t   thread;
+    cr_assert_eq(pthread_create(&thread, NULL, wait_for, args), 0);
+    AWAIT(seen()->n_running == 1);
+    for (int i = 0; n_warnings == 0 && i < 200; i++) { /* until the other thread waits */
+        usleep(1000);
+        sk__driver_lock(rt->driver);
+        sk__watch_progress(rt->driver, sk_clock_now_ns() + INT64_C(15000000000));
+        sk__driver_unlock(rt->driver);
+    }
+    cr_assert_eq(n_warnings, 2, "one line that nothing moves, and one for who waits");
+    cr_assert(strstr(last_warning, "sk_get") && strstr(last_warning, "probe.sleep"), "%s", last_warning);
+    cr_assert(strstr(last_warning, "worker-0") && strstr(last_warning, "process"), "%s", last_warning);
+    pthread_join(thread, NULL);
+    drop(rt, args[0]);
+    leave(rt);
+}
+
 /* Nobody nudges it here. */
 Test(seen, an_idle_program_shows_the_truth) {
     sk_runtime                       *rt = start();

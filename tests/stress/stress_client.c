@@ -207,8 +207,8 @@ static void drive(void) {
     for (;;) {
         const void       *bytes;
         size_t            size;
-        const sk_message *message;
-        sk_bytes          payload;
+        const sk_message *message = NULL;
+        sk_bytes          payload = {0};
         sk_status         status = sk_ring_peek(&up, &bytes, &size, NULL);
         if (status == SK_ENOTFOUND) {
             check(sk_clock_now_ns() < until_ns, "nothing moves");

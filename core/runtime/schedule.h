@@ -1,0 +1,41 @@
+/* schedule: queues of tasks, fair between callers, and which worker gets the next one.
+ *
+ * Threads: all functions here are called with the driver's lock held, but where they say otherwise. */
+#ifndef SK_RUNTIME_SCHEDULE_H
+#define SK_RUNTIME_SCHEDULE_H
+#include "core/runtime/job.h"
+#include "core/runtime/resources.h"
+
+/* The tasks of one caller in one class. */
+typedef struct sk__queue {
+    uint32_t          caller;
+    sk__list          jobs;
+    struct sk__queue *next; /* ring of those with jobs */
+} sk__queue;
+
+/* Tasks that want the same: they are interchangeable for the scheduler. */
+struct sk__class {
+    sk__class   *next;
+    sk_demand    demand;
+    sk_group     group;
+    int          bundle;
+    sk_placement placement; /* THREAD or PROCESS */
+    sk__queue   *turn;      /* whose turn it is; NULL: no jobs */
+    sk__queue   *idle;      /* queues without jobs, to be used again */
+    int64_t      n_jobs;
+};
+SK_NODISCARD sk_status sk__class_find(sk__driver *d, const sk_demand *demand, sk_group group, int bundle,
+                                      sk_placement placement, sk__class **ret_class, sk_error *reterr);
+void sk__class_push(sk__driver *d, sk__job *job, bool in_front);
+/* Hand out what can be handed out. */
+void sk__schedule(sk__driver *d);
+void sk__schedule_group_gone(sk__driver *d, sk_group group);
+/* Workers cannot be started: fail what waits for them. */
+void sk__schedule_fail_starts(sk__driver *d, sk_status status, const char *text);
+/* Stop workers that nobody needs any more. */
+void sk__schedule_trim(sk__driver *d, int64_t now_ns);
+/* How long it may run, by what its function needed so far. */
+int64_t sk__job_expected_ns(sk__driver *d, const sk__job *job);
+void sk__schedule_deinit(sk__driver *d);
+
+#endif
