@@ -33,7 +33,7 @@ __attribute__((unused)) static void nudge(void) {
     if (!the_runtime) return;
     sk__driver_lock(the_runtime->driver);
     sk__driver_drain(the_runtime->driver);
-    sk__watch_progress(the_runtime->driver, sk_clock_now_ns());
+    sk__watch_refresh(the_runtime->driver);
     sk__driver_unlock(the_runtime->driver);
 }
 
