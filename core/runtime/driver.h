@@ -42,7 +42,8 @@ struct sk__driver {
     int             n_followers;
     _Atomic uint64_t n_events; /* something changed that is not mail */
     int             n_spin_skips;
-    bool            may_spin, destroying;
+    bool            may_spin;
+    _Atomic bool    destroying;
 
     sk_runtime           *rt;
     sk_runtime_params     params; /* own copies of what it points to */

@@ -200,6 +200,7 @@ static int start_thread(pthread_t *ret_thread, void *(*run)(void *), void *arg) 
 
 void sk__pool_grow(sk__driver *d, int64_t now_ns) {
     sk__pool *pool = &d->pool;
+    if (pool->left_behind) return; /* whoever pushed it runs it next */
     if (!pool->ready.first || pool->n_idle > 0 || pool->n_threads == SK__THREADS_MAX) return;
     bool needed = pool->n_threads - pool->n_blocked < d->n_cpus || now_ns - pool->since_ns > GROW_NS;
     if (!needed) {
@@ -246,15 +247,21 @@ void sk__pool_push(sk__driver *d, sk__job *job) {
 
 bool sk__pool_stop(sk__driver *d, int64_t deadline_ns) {
     sk__pool *pool = &d->pool;
+    int       n_joined = 0;
     pool->stopping = true;
     pthread_cond_broadcast(&pool->wake);
-    while (pool->n_ended < pool->n_threads && sk_clock_now_ns() < deadline_ns) sk__driver_wait_event(d, deadline_ns);
-    if (pool->n_ended < pool->n_threads) {
-        for (int i = 0; i < pool->n_threads; i++) pthread_detach(pool->threads[i]);
-        return false;
+    while (n_joined < pool->n_threads) { /* the last words of one may start another */
+        while (pool->n_ended < pool->n_threads && sk_clock_now_ns() < deadline_ns) sk__driver_wait_event(d, deadline_ns);
+        int n = pool->n_threads;
+        if (pool->n_ended < n) {
+            for (int i = n_joined; i < n; i++) pthread_detach(pool->threads[i]);
+            pool->left_behind = true;
+            return false;
+        }
+        sk__driver_unlock(d);
+        for (int i = n_joined; i < n; i++) pthread_join(pool->threads[i], NULL);
+        sk__driver_lock(d);
+        n_joined = n;
     }
-    sk__driver_unlock(d);
-    for (int i = 0; i < pool->n_threads; i++) pthread_join(pool->threads[i], NULL);
-    sk__driver_lock(d);
     return true;
 }

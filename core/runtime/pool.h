@@ -14,6 +14,7 @@ typedef struct sk__pool {
     int            n_threads; /* started; they stay until the end           */
     int            n_ended, n_idle, n_spinning, n_blocked;
     int64_t        since_ns;  /* when `ready` last moved                    */
+    bool           left_behind; /* some did not end in time                  */
     _Atomic bool   stopping;
     pthread_t      threads[SK__THREADS_MAX];
 } sk__pool;
