@@ -261,7 +261,7 @@ void sk__driver_wait_event(sk__driver *d, int64_t deadline_ns) {
 }
 
 bool sk__driver_may_make_room(const sk__driver *d) {
-    return d->n.n_running > (uint64_t)d->n_blocked_peers + (uint64_t)d->pool.n_blocked;
+    return (int64_t)d->n.n_running > (int64_t)d->n_blocked_peers + d->pool.n_blocked + d->n_alloc_waits;
 }
 
 static bool is_interrupted(const sk__driver *d) { return d->params.interrupted && *d->params.interrupted; }

@@ -81,6 +81,7 @@ struct sk__driver {
     sk__pool              pool;
     sk__waiter           *waiters;
     sk__request          *requests;
+    int                   n_alloc_waits; /* workers that wait for room in the store */
     sk__kept_call        *kept_calls;
     sk_board_counters     n;  /* copied to the board now and then */
     int64_t               n_open; /* jobs that have not ended */

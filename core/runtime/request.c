@@ -12,8 +12,8 @@ struct sk__request {
     sk__request *next;
     sk__peer    *peer;
     uint64_t     job;     /* the worker's number of it */
-    uint64_t     subject; /* actor or group            */
-    sk_ask       ask;
+    uint64_t     subject; /* actor or group; size      */
+    sk_ask       ask;     /* 0: ALLOC                  */
 };
 
 static void answer(sk__peer *peer, uint64_t request, sk_status status, const void *payload, size_t size) {
@@ -59,14 +59,36 @@ static sk_status remember_extent(sk__peer *self, sk_extent extent, sk_error *ret
     return SK_OK;
 }
 
-static void on_alloc(sk__driver *d, sk__peer *self, const sk_message *m) {
+/* True: it is answered. False: the store is full, and what runs may make room. */
+static bool try_alloc(sk__driver *d, sk__peer *self, uint64_t request, uint64_t size) {
     sk_error  err = {0};
     sk_extent extent;
-    sk_status status = m->a > 0 ? sk__objects_alloc(d, (size_t)m->a, &extent, &err)
-                                : SK_FAIL(&err, SK_EINVAL, "an allocation of %" PRId64 " bytes", m->a);
+    sk_status status = sk__objects_alloc(d, size, &extent, &err);
+    if (status == SK_ELIMIT && sk__driver_may_make_room(d) && size <= sk_store_get_stats(d->store).bytes) return false;
     if (status == SK_OK && (status = remember_extent(self, extent, &err)) != SK_OK) sk_store_free(d->store, extent);
-    if (status == SK_OK) answer(self, m->job, SK_OK, &extent, sizeof extent);
-    else answer_error(self, m->job, &err);
+    if (status == SK_OK) answer(self, request, SK_OK, &extent, sizeof extent);
+    else answer_error(self, request, &err);
+    return true;
+}
+
+static sk_status queue_request(sk__driver *d, sk__peer *self, const sk_message *m, uint64_t subject, sk_error *reterr) {
+    sk__request *request = calloc(1, sizeof *request);
+    if (!request) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a request");
+    *request = (sk__request){d->requests, self, m->job, subject, m->kind == SK_MSG_ALLOC ? 0 : (sk_ask)m->method};
+    if (!request->ask) d->n_alloc_waits++;
+    d->requests = request;
+    return SK_OK;
+}
+
+static void on_alloc(sk__driver *d, sk__peer *self, const sk_message *m) {
+    sk_error err = {0};
+    d->n_alloc_waits++; /* who asks does not make room itself */
+    bool answered = m->a > 0 && try_alloc(d, self, m->job, (uint64_t)m->a);
+    d->n_alloc_waits--;
+    if (answered) return;
+    sk_status status = m->a > 0 ? queue_request(d, self, m, (uint64_t)m->a, &err)
+                                : SK_FAIL(&err, SK_EINVAL, "an allocation of %" PRId64 " bytes", m->a);
+    if (status != SK_OK) answer_error(self, m->job, &err);
 }
 
 static bool on_free(sk__driver *d, sk__peer *self, sk_bytes payload) {
@@ -335,34 +357,30 @@ static bool try_request(sk__driver *d, sk__peer *peer, uint64_t request, sk_ask 
 
 static sk_status wait_later(sk__driver *d, sk__peer *self, const sk_message *m, sk_error *reterr) {
     if (try_request(d, self, m->job, (sk_ask)m->method, m->subject)) return SK_OK;
-    sk__request *request = calloc(1, sizeof *request);
-    if (!request) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a request");
-    *request = (sk__request){d->requests, self, m->job, m->subject, (sk_ask)m->method};
-    d->requests = request;
-    return SK_OK;
+    return queue_request(d, self, m, m->subject, reterr);
+}
+
+static void drop_request(sk__driver *d, sk__request **link) {
+    sk__request *request = *link;
+    if (!request->ask) d->n_alloc_waits--;
+    *link = request->next;
+    free(request);
 }
 
 void sk__requests_check(sk__driver *d) {
     for (sk__request **link = &d->requests; *link;) {
         sk__request *request = *link;
-        if (!try_request(d, request->peer, request->job, request->ask, request->subject)) {
-            link = &request->next;
-            continue;
-        }
-        *link = request->next;
-        free(request);
+        bool         answered = request->ask ? try_request(d, request->peer, request->job, request->ask, request->subject)
+                                             : try_alloc(d, request->peer, request->job, request->subject);
+        if (answered) drop_request(d, link);
+        else link = &request->next;
     }
 }
 
 void sk__requests_forget(sk__driver *d, const sk__peer *peer) {
     for (sk__request **link = &d->requests; *link;) {
-        sk__request *request = *link;
-        if (request->peer != peer) {
-            link = &request->next;
-            continue;
-        }
-        *link = request->next;
-        free(request);
+        if ((*link)->peer == peer) drop_request(d, link);
+        else link = &(*link)->next;
     }
 }
 
