@@ -308,8 +308,10 @@ sk_status sk__driver_wait(sk__driver *d, sk__is_done is_done, void *arg, int64_t
 /* ---- the pump -------------------------------------------------------------------------------------------- */
 /* Something that people see has changed since this was asked last. */
 static bool has_changed(sk__driver *d) {
-    uint64_t sum = d->n.n_submitted + d->n.n_done + d->n.n_failed + d->n.n_canceled + d->n.n_objects + d->n.n_groups +
-                   d->n.object_bytes + d->n.n_actors + (uint64_t)d->n_peers;
+    const uint64_t now[] = {d->n.n_submitted, d->n.n_done,     d->n.n_failed, d->n.n_canceled,     d->n.n_objects,
+                            d->n.n_groups,    d->n.object_bytes, d->n.n_actors, (uint64_t)d->n_peers};
+    uint64_t       sum = 0;
+    for (int i = 0; i < SK_COUNT(now); i++) sum = sum * 1000003 + now[i];
     bool changed = sum != d->shown;
     d->shown = sum;
     return changed;
@@ -327,16 +329,22 @@ static int64_t next_timer(sk__driver *d, int64_t now_ns) {
         if (actor->state == SK_ACTOR_RESTARTING && actor->start_at_ns < next_ns) next_ns = actor->start_at_ns;
     if (next_ns != INT64_MAX && next_ns - now_ns < TRIM_NS)
         return next_ns > now_ns + TICK_NS ? next_ns - now_ns : TICK_NS;
-    bool changed = has_changed(d); /* what people see is refreshed until nothing has changed since */
-    d->napping = !(changed || d->n_open > 0 || d->n_task_peers > 2 || next_ns != INT64_MAX);
-    return d->napping ? -1 : changed ? SHOW_NS : TRIM_NS;
+    if (has_changed(d)) d->stale = true; /* what people see is refreshed until nothing has changed since */
+    d->napping = !(d->stale || d->n_open > 0 || d->n_task_peers > 2 || next_ns != INT64_MAX);
+    if (d->napping || !d->stale) return d->napping ? -1 : TRIM_NS;
+    int64_t due_ns = d->refreshed_ns + SHOW_NS - now_ns;
+    return due_ns > TICK_NS ? due_ns : TICK_NS;
 }
 
 static void check_timers(sk__driver *d, int64_t now_ns) {
     sk__jobs_check_deadlines(d, now_ns);
     sk__actors_check_timers(d, now_ns);
     sk__pool_grow(d, now_ns);
-    sk__watch_refresh(d);
+    if (now_ns - d->refreshed_ns >= (d->stale ? SHOW_NS : TRIM_NS)) {
+        sk__watch_refresh(d);
+        d->refreshed_ns = now_ns;
+        d->stale = false;
+    }
     sk__watch_progress(d, now_ns);
     if (now_ns - d->trimmed_ns < TRIM_NS) return;
     d->trimmed_ns = now_ns;
@@ -380,7 +388,8 @@ void sk__driver_leave(sk__driver *d) {
         d->napping = false;
         sk__driver_wake_pump(d);
     } else if (!d->has_pump && has_changed(d)) { /* a program that runs all by itself */
-        sk__watch_refresh(d);
+        sk__watch_sync(d);
+        sk__watch_resources(d);
     }
     sk__driver_unlock(d);
 }

@@ -92,7 +92,9 @@ struct sk__driver {
     bool                  has_mail_work; /* schedule() is wanted                         */
     int64_t               trimmed_ns;
     uint64_t              n_requests; /* of workers, ever                           */
-    uint64_t              shown;    /* a sum of what the board showed last          */
+    uint64_t              shown;    /* a sum of what was last looked at             */
+    bool                  stale;    /* the board is to be refreshed                 */
+    int64_t               refreshed_ns;
     bool                  napping;  /* the pump sleeps until it is woken            */
 };
 

@@ -119,16 +119,20 @@ void sk__watch_sync(sk__driver *d) {
     d->board->counters = d->n;
 }
 
-void sk__watch_refresh(sk__driver *d) {
-    sk__watch_sync(d);
+void sk__watch_resources(sk__driver *d) {
     sk_resource_row rows[SK_RESOURCE_KINDS_MAX];
     int             n = sk_resources_rows(d->resources, rows);
     for (int i = 0; i < n && i < SK_BOARD_RESOURCES; i++) {
         sk_board_resource *row = &d->board->resources[i];
-        memcpy(row->name, rows[i].name, sizeof row->name);
+        memcpy(row->name, rows[i].name, sizeof rows[i].name);
         row->total = rows[i].total;
         row->free = rows[i].free;
     }
+}
+
+void sk__watch_refresh(sk__driver *d) {
+    sk__watch_sync(d);
+    sk__watch_resources(d);
     for (int i = 0; i < d->n_lines; i++) {
         const sk__peer *peer = d->peers[i];
         if (!peer) continue;

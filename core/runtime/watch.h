@@ -22,6 +22,7 @@ void sk__watch_peer(sk__driver *d, const sk__peer *peer, sk_board_worker_state s
 void sk__watch_actor(sk__driver *d, sk__actor *actor);
 void sk__watch_object(sk__driver *d, sk__object *object); /* large ones: shown, changed or gone */
 void sk__watch_sync(sk__driver *d);                       /* counters */
+void sk__watch_resources(sk__driver *d);
 void sk__watch_refresh(sk__driver *d);                    /* and all that changes too often to be written each time */
 void sk__watch_waiter(sk__driver *d, sk__waiter *waiter);  /* show it, or take it down (since_ns 0) */
 void sk__watch_progress(sk__driver *d, int64_t now_ns);   /* nothing moved for 10 s: say who waits for what */
