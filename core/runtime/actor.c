@@ -40,20 +40,6 @@ static void set_state(sk__driver *d, sk__actor *self, sk_board_actor_state state
 }
 
 /* ---- creating -------------------------------------------------------------------------------------------- */
-static sk_status choose_placement(const sk__driver *d, const sk_actor_params *params, const sk_function *cls,
-                                  sk_placement *ret, sk_error *reterr) {
-    bool anywhere = cls->in_plugin || d->params.worker_has_modules;
-    *ret = params->placement;
-    if (*ret == SK_PLACE_DEFAULT) *ret = anywhere ? SK_PLACE_PROCESS : SK_PLACE_THREAD;
-    if (*ret == SK_PLACE_PROCESS && !anywhere)
-        return SK_FAIL(
-            reterr, SK_EUNSUPPORTED,
-            "class %s belongs to this program alone: it can run in its threads, and in processes only from a plugin "
-            "or if the worker program has it too (worker_has_modules)",
-            cls->name);
-    return SK_OK;
-}
-
 static sk_status check_params(sk__driver *d, const sk_actor_params *params, sk_error *reterr) {
     const char *name = params->name ? params->name : "";
     if (strlen(name) >= SK_BOARD_NAME)
@@ -109,7 +95,7 @@ sk_status sk__actor_create(sk__driver *d, const sk_actor_params *params, sk__pee
     sk_demand          demand;
     SK_TRY(sk_registry_find_name(d->registry, SK_FUNCTION_CLASS, params->class_name, &cls, reterr));
     SK_TRY(check_params(d, params, reterr));
-    SK_TRY(choose_placement(d, params, cls, &placement, reterr));
+    SK_TRY(sk__choose_placement(d, cls, params->placement, &placement, reterr));
     sk_status status = sk_resources_parse(d->resources, params->resources, params->n_resources, params->group,
                                           params->bundle, &demand, reterr);
     if (status != SK_OK) {

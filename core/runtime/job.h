@@ -111,6 +111,9 @@ void sk__list_remove(sk__job *job);
 sk__job *sk__list_pop(sk__list *list);
 
 /* ---- submit.c: orders of the program and of workers ---- */
+/* Where a function or class runs; SK_EUNSUPPORTED: not in a process. */
+SK_NODISCARD sk_status sk__choose_placement(const sk__driver *d, const sk_function *function, sk_placement wanted,
+                                            sk_placement *ret, sk_error *reterr);
 /* A task. From the program: `from` NULL, new references. From a worker: packed arguments, ids it was granted. */
 SK_NODISCARD sk_status sk__submit_task(sk__driver *d, const sk_task *task, sk__peer *from, sk_bytes packed,
                                        const uint64_t *ids, sk_ref *ret_refs, sk__job **ret_job, sk_error *reterr);

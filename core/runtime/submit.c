@@ -12,17 +12,16 @@ static sk_status check_counts(const char *name, int n_args, int n_returns, sk_er
     return SK_OK;
 }
 
-static sk_status choose_placement(const sk__driver *d, const sk_task *task, const sk_function *function,
-                                  sk_placement *ret, sk_error *reterr) {
+sk_status sk__choose_placement(const sk__driver *d, const sk_function *function, sk_placement wanted, sk_placement *ret,
+                               sk_error *reterr) {
     bool anywhere = function->in_plugin || d->params.worker_has_modules;
-    *ret = task->placement;
-    if (*ret == SK_PLACE_DEFAULT) *ret = anywhere ? SK_PLACE_PROCESS : SK_PLACE_THREAD;
-    if (*ret == SK_PLACE_PROCESS && !anywhere)
-        return SK_FAIL(
-            reterr, SK_EUNSUPPORTED,
-            "function %s belongs to this program alone: it can run in its threads, and in processes only from a "
-            "plugin or if the worker program has it too (worker_has_modules)",
-            function->name);
+    *ret = wanted;
+    if (wanted == SK_PLACE_DEFAULT) *ret = anywhere ? SK_PLACE_PROCESS : SK_PLACE_THREAD;
+    if (wanted == SK_PLACE_PROCESS && !anywhere)
+        return SK_FAIL(reterr, SK_EUNSUPPORTED,
+                       "%s %s belongs to this program alone: it can run in its threads, and in processes only from a "
+                       "plugin or if the worker program has it too (worker_has_modules)",
+                       function->cls ? "class" : "function", function->name);
     return SK_OK;
 }
 
@@ -65,7 +64,7 @@ sk_status sk__submit_task(sk__driver *d, const sk_task *task, sk__peer *from, sk
     int                n_returns = task->n_returns ? task->n_returns : 1;
     SK_TRY(sk_registry_find_name(d->registry, SK_FUNCTION_TASK, task->function, &function, reterr));
     SK_TRY(check_counts(task->function, task->n_args, n_returns, reterr));
-    SK_TRY(choose_placement(d, task, function, &placement, reterr));
+    SK_TRY(sk__choose_placement(d, function, task->placement, &placement, reterr));
     if (placement != SK_PLACE_INLINE) SK_TRY(find_class(d, task, placement, &cls, reterr));
     int       retries = task->max_retries < 0 ? 0 : task->max_retries == 0 ? DEFAULT_RETRIES : task->max_retries;
     sk__order order = {.name = task->name,
