@@ -391,7 +391,8 @@ static void remember_dead(sk__driver *d, sk__actor *self) {
         return;
     d->dead_actors = oldest->pending_next;
     d->n_dead_actors--;
-    if (oldest->board_row >= 0) d->board->actors[oldest->board_row] = (sk_board_actor){0};
+    sk_board_actor *row = oldest->board_row >= 0 ? &d->board->actors[oldest->board_row] : NULL;
+    if (row && row->id == oldest->id) *row = (sk_board_actor){0}; /* else another has it by now */
     sk__buffer_deinit(&oldest->saved);
     sk__job_release(d, oldest->create);
     sk__slab_give(&d->actors, oldest);

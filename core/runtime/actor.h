@@ -42,8 +42,8 @@ struct sk__actor {
     sk__actor         *pending_next; /* PENDING; of the dead: the next to be forgotten */
     sk__actor         *name_next;    /* of the same hash                              */
 };
-/* Register an actor and let its create wait for its arguments and resources. `args` or, from a worker, `packed`
- * records. An INLINE one is left to the caller to create, in its own thread: see sk__actor_created_inline. */
+/* Register an actor and let its create wait for its arguments and resources. Arguments are those of
+ * the params or, from a worker, `packed` records. An INLINE one's create is left to the caller to run, in its thread. */
 SK_NODISCARD sk_status sk__actor_create(sk__driver *d, const sk_actor_params *params, sk__peer *from, sk_bytes packed,
                                         sk__actor **ret_actor, sk_error *reterr);
 sk__actor *sk__actor_find(sk__driver *d, uint64_t id);

@@ -71,7 +71,6 @@ struct sk__driver {
     bool                  room_changed;      /* the store may have room for what waits  */
     bool                  starved_actors;    /* some have calls whose arguments find no room in it */
     sk__list              no_room;           /* tasks whose arguments find none         */
-    uint64_t              next_peer_id;
     sk__actor            *pending_actors, *pending_actors_last; /* wait for resources */
     sk__actor            *dead_actors, *dead_actors_last;       /* still known by how they died */
     sk__actor            *names[4096];                          /* living ones by hash of the name */

@@ -37,10 +37,9 @@ struct sk__job {
     int32_t            method, retries_left, timeout_ms;
     const sk_function *function; /* task, or class                                    */
     sk__actor         *actor;    /* METHOD, CREATE                                    */
-    sk__peer          *peer;     /* SENT: where to; else who submitted... see caller  */
+    sk__peer          *peer;     /* SENT: where to                                    */
     sk__class         *cls;      /* TASK                                              */
     uint32_t           caller;   /* 0: the driver's program, else 1 + line            */
-    uint32_t           caller_generation;
     int64_t            deadline_ns;  /* 0: none                                       */
     int64_t            sent_ns;
     int64_t            expected_ns;  /* counted in its peer's load                    */
@@ -60,7 +59,7 @@ struct sk__job {
 typedef struct sk__order {
     const char        *name; /* nullable */
     const sk_function *function;
-    int                method, n_returns, timeout_ms, max_retries;
+    int                method, timeout_ms, max_retries;
     bool               retry_errors;
     sk_placement       placement;
     uint32_t           caller;
@@ -118,7 +117,7 @@ SK_NODISCARD sk_status sk__choose_placement(const sk__driver *d, const sk_functi
 SK_NODISCARD sk_status sk__submit_task(sk__driver *d, const sk_task *task, sk__peer *from, sk_bytes packed,
                                        const uint64_t *ids, sk_ref *ret_refs, sk__job **ret_job, sk_error *reterr);
 SK_NODISCARD sk_status sk__submit_call(sk__driver *d, sk_actor actor, const sk_method *method, sk__peer *from,
-                                       sk_bytes packed,
-                                       const uint64_t *ids, sk_ref *ret_refs, sk__job **ret_job, sk_error *reterr);
+                                       sk_bytes packed, const uint64_t *ids, sk_ref *ret_refs, sk__job **ret_job,
+                                       sk_error *reterr);
 
 #endif

@@ -16,10 +16,9 @@ typedef struct sk__letter {
 struct sk__peer {
     sk__driver    *d;
     int            line, pid;
-    uint32_t       generation; /* of the line's use: which caller is meant   */
+    uint32_t       generation; /* of the line's use: part of `id`             */
     uint64_t       id;         /* for the supervisor                          */
     char           name[SK_BOARD_NAME];
-    uint8_t        state;      /* sk_board_worker_state                       */
     bool           hello, asked_to_stop, said_bye, blocked, killed_by_us, has_lease, may_restart;
     sk__class     *cls;        /* whose tasks it runs now                     */
     sk_lease       lease;

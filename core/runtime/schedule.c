@@ -14,7 +14,6 @@
 #define CROWD_NS 250000
 /* Beyond what the machine's cores need, a worker without work ends after this. */
 #define IDLE_NS INT64_C(10000000000)
-#define BAD_STARTS_MAX 3
 
 /* ---- classes --------------------------------------------------------------------------------------------- */
 sk_status sk__class_find(sk__driver *d, const sk_demand *demand, sk_group group, int bundle, sk_placement placement,
@@ -68,12 +67,10 @@ void sk__class_push(sk__driver *d, sk__job *job, bool in_front) {
     job->state = SK__QUEUED;
     if (in_front) sk__list_push_front(&queue->jobs, job);
     else sk__list_push(&queue->jobs, job);
-    cls->n_jobs++;
     d->has_mail_work = true;
 }
 
-/* A job may also have been taken out of its queue by its end: the count follows the lists. */
-static int64_t count_jobs(sk__class *cls) {
+static int64_t count_jobs(const sk__class *cls) {
     int64_t    n = 0;
     sk__queue *queue = cls->turn;
     if (!queue) return 0;
@@ -253,8 +250,7 @@ void sk__schedule(sk__driver *d) {
     for (sk__class *cls = d->classes; cls; cls = cls->next) {
         if (cls->placement == SK_PLACE_PROCESS) schedule_processes(d, cls);
         else schedule_threads(d, cls);
-        cls->n_jobs = count_jobs(cls);
-        d->n.n_queued += (uint64_t)cls->n_jobs;
+        d->n.n_queued += (uint64_t)count_jobs(cls);
     }
 }
 

@@ -22,7 +22,6 @@ struct sk__class {
     sk_placement placement; /* THREAD or PROCESS */
     sk__queue   *turn;      /* whose turn it is; NULL: no jobs */
     sk__queue   *idle;      /* queues without jobs, to be used again */
-    int64_t      n_jobs;
 };
 SK_NODISCARD sk_status sk__class_find(sk__driver *d, const sk_demand *demand, sk_group group, int bundle,
                                       sk_placement placement, sk__class **ret_class, sk_error *reterr);

@@ -209,6 +209,7 @@ Test(tasks, tell_text_name_and_place_of_an_error) {
         msg = take_error(rt, run_at(rt, placements[p], "probe.fail_below", "deep down", 9), SK_EENV);
         cr_assert(strstr(msg, "deep down") && strstr(msg, "probe.fail_below") && strstr(msg, "probe.fail:"),
                   "%s: %s", placement_names[p], msg);
+        cr_assert_not(strstr(msg, "core/runtime/"), "where it was passed on is not where it arose: %s", msg);
     }
     finish(rt);
 }
