@@ -252,6 +252,18 @@ Test(objects, that_have_no_room_do_not_lock_up_nested_tasks) {
     leave(rt);
 }
 
+/* The first ones are on the disk, which has no room for those that would have to leave for them. */
+Test(objects, change_places_when_memory_and_disk_are_full) {
+    enum { N = 16 };
+    sk_runtime *rt = start_store(2 * MIB, 2 * MIB);
+    sk_ref      refs[N];
+    for (int i = 0; i < N; i++) refs[i] = put(rt, MIB / 4);
+    for (int i = 0; i < N / 4; i++) cr_assert(probe_is_filled(value_of(rt, refs[i])), "object %d", i);
+    cr_assert_eq(sk_store_get_stats(rt->driver->store).used, 2 * MIB);
+    for (int i = 0; i < N; i++) drop(rt, refs[i]);
+    leave(rt);
+}
+
 /* ---- lost ------------------------------------------------------------------------------------------------------------------ */
 /* Write nonsense over the file of spilled objects, which has no name. */
 static void damage_spilled(const char *folder) {
