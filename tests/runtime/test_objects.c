@@ -252,6 +252,24 @@ Test(objects, that_have_no_room_do_not_lock_up_nested_tasks) {
     leave(rt);
 }
 
+/* Not only those of other callers: what was submitted later, too. */
+Test(objects, that_have_no_room_let_later_tasks_go_first) {
+    sk_runtime *rt = start_store(2 * MIB, 2 * MIB);
+    int32_t     ms = 10000;
+    sk_ref      refs[4], slow = run(rt, "probe.sleep", &ms, sizeof ms);
+    fill_up(rt, refs);
+    sk_ref stuck = run_on(rt, "probe.sum", refs[0]), later = run_long(rt, "probe.add", 7);
+    cr_assert_eq(take_long(rt, later), 7);
+    cr_assert_eq(sk_get(rt, stuck, 0, NULL, NULL), SK_ETIMEOUT, "the one that sleeps may make room");
+    drop(rt, refs[3]);
+    cr_assert_eq(sk_get(rt, stuck, READY_MS, NULL, NULL), SK_OK);
+    cr_assert_eq(sk_get(rt, slow, 0, NULL, NULL), SK_ETIMEOUT);
+    sk_cancel(rt, slow, SK_CANCEL_KILL);
+    sk_ref all[] = {slow, stuck, refs[0], refs[1], refs[2]};
+    for (int i = 0; i < SK_COUNT(all); i++) drop(rt, all[i]);
+    leave(rt);
+}
+
 /* The first ones are on the disk, which has no room for those that would have to leave for them. */
 Test(objects, change_places_when_memory_and_disk_are_full) {
     enum { N = 16 };
