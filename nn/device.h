@@ -10,10 +10,12 @@ typedef struct sk_device_ops {
     void (*buffer_destroy)(sk_buffer *buf);
     void (*buffer_push)(sk_buffer *buf);
     void (*buffer_pull)(sk_buffer *buf);
+    void (*polyak)(sk_device *dev, sk_buffer *target, const sk_buffer *source, size_t n_floats, double tau);
     sk_status (*plan_create)(sk_device *dev, const sk_graph *graph, sk_buffer *params, const sk_plan_params *how,
                              sk_plan **ret_plan, sk_error *reterr);
     void (*plan_destroy)(sk_plan *plan);
     void (*plan_bind)(sk_plan *plan, sk_tensor t, sk_buffer *buf, size_t bytes_offset);
+    void (*plan_bind_group)(sk_plan *plan, int group, sk_buffer *params);
     void (*plan_bind_host)(sk_plan *plan, sk_tensor t, const void *host);
     void (*plan_forward)(sk_plan *plan, int rows);
     void (*plan_backward)(sk_plan *plan, int rows);

@@ -4,7 +4,9 @@
  * Where a tensor's rows come from is its *scope*:
  *   ROWS   (B x cols)  one row per sample of the batch; B is known only when the plan runs
  *   TABLE  (N x cols)  a data set of the caller's, from which ROWS are gathered by index
- *   PARAM  (r x cols)  trained; all parameters lie in one contiguous buffer
+ *   PARAM  (r x cols)  a weight. Weights come in *groups*, each one contiguous buffer: group 0 is trained, the others
+ *                      are only read (a target network, the critic while the actor learns); gradients flow through
+ *                      them to what they are applied to, not into them
  *   CONST  (1 x cols)  given by the caller before a run (coefficients, normaliser statistics)
  *   SUM    (1 x cols)  summed (or averaged) over the rows of the batch
  *
@@ -48,6 +50,9 @@ typedef enum sk_op {
     SK_OP_SAMPLE_CATEGORICAL, /* (B x n_parts) int32 choices                        */
     SK_OP_SAMPLE_GAUSSIAN,    /* (B x cols) mean + std * noise                      */
     SK_OP_ENCODE,      /* raw columns to network input: normalised floats, one-hot integers */
+    SK_OP_SQUASHED_GAUSSIAN,  /* (B x cols + 1) action in [-1, 1] and its log-prob          */
+    SK_OP_SDE_LOG_STD,        /* (B x cols) of state-dependent exploration                  */
+    SK_OP_SDE_SAMPLE,         /* (B x cols)                                                 */
     SK_OP_COUNT
 } sk_op;
 
@@ -110,7 +115,7 @@ typedef struct sk_ppo_loss_in {
     sk_tensor coef;                             /* CONST (1 x SK_PPO_COEF_N)               */
 } sk_ppo_loss_in;
 
-enum { SK_GRAPH_MAX_IN = 8, SK_GRAPH_MAX_NODES = 256, SK_PAD = 16 };
+enum { SK_GRAPH_MAX_IN = 8, SK_GRAPH_MAX_NODES = 256, SK_GRAPH_GROUPS = 4, SK_PAD = 16 };
 
 typedef struct sk_node {
     sk_op     op;
@@ -123,7 +128,8 @@ typedef struct sk_node {
     int       n_in;
     sk_tensor in[SK_GRAPH_MAX_IN];
     float     a, b;  /* numbers of the op                                                     */
-    int       offset;        /* SLICE: first column; PARAM: floats from the start of the buffer */
+    int       offset;        /* SLICE: first column; PARAM: floats from the start of its group's buffer */
+    int       group;         /* PARAM                                                          */
     int       needs_grad;    /* a parameter is upstream                                       */
     int       is_output;     /* kept for the caller: storage for the whole batch              */
     char      name[48];
@@ -136,7 +142,12 @@ void                   sk_graph_destroy(sk_graph **self_p);
 sk_tensor sk_graph_input(sk_graph *g, const char *name, int cols);            /* ROWS, bound by the caller; ld = cols */
 sk_tensor sk_graph_table(sk_graph *g, const char *name, int cols);            /* bound by the caller; ld = cols       */
 sk_tensor sk_graph_const(sk_graph *g, const char *name, int cols);            /* bound by the caller                  */
-sk_tensor sk_graph_param(sk_graph *g, const char *name, int rows, int cols);  /* next in the parameter buffer         */
+/* The group that sk_graph_param uses from now on: 0 at first, less than SK_GRAPH_GROUPS. */
+void      sk_graph_use_group(sk_graph *g, int group);
+/* Next in the buffer of the group in use; a name that the group has already, with the same shape, is the same weight
+ * again: a network can be applied to several inputs. Layout is by order of first mention, so two graphs that mention
+ * the same weights in the same order can share a buffer, whichever group it is in each of them. */
+sk_tensor sk_graph_param(sk_graph *g, const char *name, int rows, int cols);
 
 sk_tensor sk_graph_gather(sk_graph *g, sk_tensor table, sk_tensor index); /* index: INPUT (B x 1) of int32 */
 /* act(x W + b): x ROWS (B x k), W PARAM (k x n), b PARAM (1 x n) or SK_NO_TENSOR. */
@@ -188,6 +199,18 @@ sk_tensor sk_graph_gaussian(sk_graph *g, sk_tensor mean, sk_tensor log_std, sk_t
 sk_tensor sk_graph_sample_categorical(sk_graph *g, sk_tensor logits, sk_tensor noise, sk_tensor mask, const int *part_n,
                                       int n_parts);
 sk_tensor sk_graph_sample_gaussian(sk_graph *g, sk_tensor mean, sk_tensor log_std, sk_tensor noise);
+/* An action tanh(mean + exp(log_std) * noise) and its log-probability in [-1, 1] (Haarnoja et al. 2018, appendix C),
+ * by the stable form log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2 u)). mean ROWS, log_std ROWS or PARAM (1 x cols),
+ * used as clamped to [-20, 2]; noise ROWS standard normal, no gradient. Result (B x cols + 1): action, log-prob; gradients
+ * of both flow to mean and log_std (the reparameterised ones). */
+sk_tensor sk_graph_squashed_gaussian(sk_graph *g, sk_tensor mean, sk_tensor log_std, sk_tensor noise);
+/* State-dependent exploration (Raffin et al. 2021): the noise of an action is x E with E ~ N(0, exp(log_std)^2), so its
+ * log-deviation is 1/2 log(x^2 exp(log_std)^2 + 1e-6) (B x cols). x ROWS (B x k) features, no gradient to them (SB3's
+ * learn_features = False); log_std PARAM (k x cols), used as clamped to [-20, 2]. */
+sk_tensor sk_graph_sde_log_std(sk_graph *g, sk_tensor x, sk_tensor log_std);
+/* mean + x (exp(log_std) * eps), the action of such a draw; eps ROWS (B x k * cols) standard normals, row-major k x cols,
+ * each row its own. No gradient. */
+sk_tensor sk_graph_sde_sample(sk_graph *g, sk_tensor mean, sk_tensor x, sk_tensor log_std, sk_tensor eps);
 /* Schulman et al. 2017 eq. 7-9 with value clipping and a KL penalty. Result: SUM (1 x SK_PPO_N). */
 sk_tensor sk_graph_ppo_loss(sk_graph *g, const sk_ppo_loss_in *in);
 
@@ -208,8 +231,9 @@ const sk_encode_run *sk_graph_runs(const sk_graph *g, sk_tensor t, int *ret_n); 
  * of the sum is then bias, columns from left to right, multiplied and added in two roundings. */
 int            sk_graph_is_sparse(const sk_graph *g, sk_tensor t);
 float          sk_graph_loss_coef(const sk_graph *g, sk_tensor t);  /* 0 = not minimised */
-size_t         sk_graph_param_floats(const sk_graph *g);            /* of the whole buffer, padding included */
-/* The parameter called `name`, or -1. */
+size_t         sk_graph_param_floats(const sk_graph *g);            /* of group 0, padding included          */
+size_t         sk_graph_group_floats(const sk_graph *g, int group); /* likewise; 0 = nothing in it           */
+/* The parameter of group 0 called `name`, or -1. */
 sk_tensor      sk_graph_find_param(const sk_graph *g, const char *name);
 
 #endif

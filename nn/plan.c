@@ -51,6 +51,11 @@ void sk_plan_bind(sk_plan *self, sk_tensor t, sk_buffer *buf, size_t bytes_offse
     SK_ASSERT(bytes_offset <= buf->bytes);
     self->dev->ops->plan_bind(self, t, buf, bytes_offset);
 }
+void sk_plan_bind_group(sk_plan *self, int group, sk_buffer *params) {
+    SK_ASSERT(group >= 1 && group < SK_GRAPH_GROUPS);
+    SK_ASSERT(params->bytes >= sk_graph_group_floats(self->graph, group) * sizeof(float));
+    self->dev->ops->plan_bind_group(self, group, params);
+}
 void sk_plan_bind_host(sk_plan *self, sk_tensor t, const void *host) {
     self->dev->ops->plan_bind_host(self, t, host);
 }
@@ -92,6 +97,11 @@ void sk_adam_destroy(sk_adam **self_p) {
     sk_buffer_destroy(&(*self_p)->moments);
     free(*self_p);
     *self_p = NULL;
+}
+
+void sk_device_polyak(sk_device *dev, sk_buffer *target, const sk_buffer *source, size_t n_floats, double tau) {
+    SK_ASSERT(target->bytes >= n_floats * sizeof(float) && source->bytes >= n_floats * sizeof(float));
+    dev->ops->polyak(dev, target, source, n_floats, tau);
 }
 
 sk_buffer *sk_adam_moments(sk_adam *self) { return self->moments; }

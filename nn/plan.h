@@ -44,6 +44,8 @@ SK_NODISCARD sk_status sk_plan_create(sk_device *dev, const sk_graph *graph, sk_
 void sk_plan_destroy(sk_plan **self_p);
 /* Where an INPUT, TABLE or CONST lies: `bytes_offset` into a buffer. Cheap; rebind at will between runs. */
 void sk_plan_bind(sk_plan *self, sk_tensor t, sk_buffer *buf, size_t bytes_offset);
+/* The buffer of parameter group `group` >= 1 (sk_graph_group_floats), read in place; it must outlive the plan's runs. */
+void sk_plan_bind_group(sk_plan *self, int group, sk_buffer *params);
 /* An INPUT straight from host memory for this run (the CPU reads it in place; others copy). */
 void sk_plan_bind_host(sk_plan *self, sk_tensor t, const void *host);
 
@@ -69,6 +71,10 @@ void       sk_adam_destroy(sk_adam **self_p);
 sk_buffer *sk_adam_moments(sk_adam *self); /* m then v, 2 x n_floats; for checkpoints. Borrowed. */
 int64_t    sk_adam_n_steps(const sk_adam *self);
 void       sk_adam_set_n_steps(sk_adam *self, int64_t n_steps);
+
+/* target += tau (source - target), over n_floats: a target network that follows slowly (Lillicrap et al. 2016). tau 1
+ * copies the bits. */
+void sk_device_polyak(sk_device *dev, sk_buffer *target, const sk_buffer *source, size_t n_floats, double tau);
 
 /* Forward, backward, clip the global gradient norm to max_norm (<= 0: no clipping), one Adam step, as one
  * launch. Returns the gradient norm before clipping; when it is not finite the step is left out. */

@@ -35,8 +35,36 @@ static void buffer_destroy(sk_buffer *buf) {
 /* Host and device are one here. */
 static void buffer_sync(sk_buffer *buf) { (void)buf; }
 
+enum { POLYAK_FLOATS = 16384 }; /* unit of work, unless that makes too many */
+
+typedef struct polyak_job {
+    const sk_kernels *k;
+    float            *target;
+    const float      *source;
+    size_t            n, chunk;
+    float             tau;
+} polyak_job;
+
+static void polyak_item(void *arg, int item, int member) {
+    const polyak_job *job = arg;
+    size_t            at = (size_t)item * job->chunk, n = job->n - at < job->chunk ? job->n - at : job->chunk;
+    (void)member;
+    if (job->tau == 1.0f) memcpy(job->target + at, job->source + at, n * sizeof(float));
+    else job->k->polyak(job->tau, job->source + at, job->target + at, n);
+}
+
+static void polyak(sk_device *dev, sk_buffer *target, const sk_buffer *source, size_t n_floats, double tau) {
+    cpu_device *self = (cpu_device *)dev;
+    size_t      chunk = POLYAK_FLOATS;
+    while (n_floats / chunk >= SK_TEAM_ITEMS_MAX) chunk *= 2;
+    polyak_job job = {.k = self->kernels, .target = target->host, .source = source->host, .n = n_floats,
+                      .chunk = chunk, .tau = (float)tau};
+    sk_team_run(self->team, (int)((n_floats + chunk - 1) / chunk), polyak_item, &job);
+}
+
 static const sk_device_ops cpu_ops = {
     .destroy = destroy,
+    .polyak = polyak,
     .buffer_create = buffer_create,
     .buffer_destroy = buffer_destroy,
     .buffer_push = buffer_sync,
@@ -44,6 +72,7 @@ static const sk_device_ops cpu_ops = {
     .plan_create = sk__cpu_plan_create,
     .plan_destroy = sk__cpu_plan_destroy,
     .plan_bind = sk__cpu_plan_bind,
+    .plan_bind_group = sk__cpu_plan_bind_group,
     .plan_bind_host = sk__cpu_plan_bind_host,
     .plan_forward = sk__cpu_plan_forward,
     .plan_backward = sk__cpu_plan_backward,

@@ -1,37 +1,9 @@
 /* cpu_ops: one forward and one backward step per op, on one block of rows. Gradients: `adds` says whether a
- * destination is added to ("+=") or overwritten ("="); parameters add to their slot after its first block. */
-#include "nn/cpu/cpu_plan.h"
+ * destination is added to ("+=") or overwritten ("="); parameters add to their slot after its first block. A view's
+ * gradient is NULL where none is wanted: data, weights that are only read. */
+#include "nn/cpu/cpu_ops.h"
 
 #include <string.h>
-
-/* A node as one block sees it. */
-typedef struct view {
-    const sk_node *n;
-    float         *v, *g; /* values and gradient; g NULL if none is wanted */
-    ptrdiff_t      ld;
-    int            cols, adds; /* adds: how this consumer must write g */
-} view;
-
-static view view_of(const cpu_block *b, sk_tensor t) {
-    const sk_node *n = sk_graph_node(b->plan->base.graph, t);
-    return (view){.n = n, .v = b->w->value[t], .g = b->w->grad[t], .ld = n->ld, .cols = n->cols};
-}
-
-/* Input i of node t, with where and how its gradient goes. */
-static view input_of(const cpu_block *b, sk_tensor t, int i) {
-    const sk_node *n = sk_graph_node(b->plan->base.graph, t);
-    view           in = view_of(b, n->in[i]);
-    in.adds = b->plan->adds[t][i];
-    SK_ASSERT(in.v || in.n->scope == SK_SCOPE_SUM); /* else an INPUT, TABLE or CONST was not bound */
-    if (!b->plan->live[n->in[i]]) in.g = NULL;
-    if (in.n->op == SK_OP_PARAM && b->slot_grad && b->plan->live[n->in[i]]) {
-        in.g = b->slot_grad + in.n->offset;
-        in.adds |= !b->first_in_slot;
-    }
-    return in;
-}
-
-static int is_shared(const view *x) { return x->n->scope != SK_SCOPE_ROWS; } /* one row for all */
 
 static void zero_pad(const cpu_block *b, const view *x) {
     if (x->ld == x->cols) return;
@@ -167,10 +139,10 @@ static void backward_linear_weight(const cpu_block *b, const view *x, const view
 }
 
 /* dX = or += dY W^T */
-static void backward_linear_input(const cpu_block *b, sk_tensor t, const view *x, const view *w, const view *y) {
+static void backward_linear_input(const cpu_block *b, const view *x, const view *w, const view *y) {
     const sk_kernels *k = b->plan->k;
     sk_gemm g = {.m = b->rows, .n = (int)x->ld, .k = y->cols, .a = y->g, .a_row = y->ld, .a_col = 1,
-                 .b = b->plan->packed[t], .b_row = x->ld, .c = x->g, .c_row = x->ld, .accumulate = x->adds};
+                 .b = b->plan->packed[y->n->in[1]], .b_row = x->ld, .c = x->g, .c_row = x->ld, .accumulate = x->adds};
     if (x->cols == 1) { /* W is one row */
         float *to = x->adds ? b->w->scratch : x->g;
         k->dot_rows(b->rows, y->cols, y->g, y->ld, w->v, 0.0f, to);
@@ -186,13 +158,13 @@ static void backward_linear(const cpu_block *b, sk_tensor t) {
     view              y = view_of(b, t), x = input_of(b, t, 0), w = input_of(b, t, 1);
     if (y.n->kind != SK_UNARY_IDENTITY) /* in place: nobody else reads this gradient */
         k->unary_grad(y.n->kind, 0.0f, 0.0f, NULL, y.v, y.g, y.g, (size_t)(b->rows * y.ld), 0);
-    if (sk_graph_is_sparse(b->plan->base.graph, y.n->in[0])) sparse_linear_weight(b, t);
-    else backward_linear_weight(b, &x, &w, &y);
+    if (w.g && sk_graph_is_sparse(b->plan->base.graph, y.n->in[0])) sparse_linear_weight(b, t);
+    else if (w.g) backward_linear_weight(b, &x, &w, &y);
     if (y.n->in[2] != SK_NO_TENSOR) {
         view bias = input_of(b, t, 2);
-        k->col_sum(b->rows, (int)y.ld, y.g, y.ld, bias.g, bias.adds);
+        if (bias.g) k->col_sum(b->rows, (int)y.ld, y.g, y.ld, bias.g, bias.adds);
     }
-    if (x.g) backward_linear_input(b, t, &x, &w, &y);
+    if (x.g) backward_linear_input(b, &x, &w, &y);
 }
 
 static int keeps_zero(const sk_node *n) { /* f(0) == 0 */
@@ -318,8 +290,8 @@ static void forward_layer_norm(const cpu_block *b, sk_tensor t) {
 }
 static void backward_layer_norm(const cpu_block *b, sk_tensor t) {
     view y = view_of(b, t), x = input_of(b, t, 0), gamma = input_of(b, t, 1), beta = input_of(b, t, 2);
-    if (!gamma.adds) memset(gamma.g, 0, (size_t)gamma.cols * sizeof(float));
-    if (!beta.adds) memset(beta.g, 0, (size_t)beta.cols * sizeof(float));
+    if (gamma.g && !gamma.adds) memset(gamma.g, 0, (size_t)gamma.cols * sizeof(float));
+    if (beta.g && !beta.adds) memset(beta.g, 0, (size_t)beta.cols * sizeof(float));
     b->plan->k->layer_norm_grad(b->rows, x.cols, (int)x.ld, x.v, gamma.v, y.g, x.g, x.adds, gamma.g, beta.g);
 }
 

@@ -20,8 +20,11 @@ static void trace_wanted(cpu_plan *p) {
         for (int i = 0; p->wanted[t] && i < n->n_in; i++)
             if (n->in[i] >= 0) p->wanted[n->in[i]] = 1;
     }
-    for (sk_tensor t = 0; t < p->n_nodes; t++)
-        if (p->wanted[t] && sk_graph_node(g, t)->n_in > 0) p->steps[p->n_steps++] = t;
+    for (sk_tensor t = 0; t < p->n_nodes; t++) {
+        if (!p->wanted[t]) continue;
+        if (sk_graph_node(g, t)->n_in > 0) p->steps[p->n_steps++] = t;
+        if (sk_graph_node(g, t)->op == SK_OP_PARAM) p->reads_group[sk_graph_node(g, t)->group] = 1;
+    }
 }
 
 /* Which nodes get a gradient, and which of their consumers is the first to write it ("=", the rest "+="). */
@@ -74,9 +77,14 @@ static void plan_node_memory(cpu_plan *p, sk_arena_plan *a, sk_tensor t, size_t 
     const sk_node *n = sk_graph_node(p->base.graph, t);
     size_t         pad = SK_PAD; /* whole vectors may be read and written past a short column */
     if (needs_packed(p, t)) {
+        sk_tensor      w = n->in[1];
         const sk_node *x = sk_graph_node(p->base.graph, n->in[0]);
-        plan_add(a, &p->packed[t], (size_t)n->cols * round_up((size_t)x->cols, SK_PAD), sizeof(float));
-        p->pack_list[p->n_packed++] = t;
+        int            listed = 0;
+        for (int i = 0; i < p->n_packed; i++) listed |= p->pack_list[i] == w;
+        if (!listed) {
+            plan_add(a, &p->packed[w], (size_t)n->cols * round_up((size_t)x->cols, SK_PAD), sizeof(float));
+            p->pack_list[p->n_packed++] = w;
+        }
     }
     if (n->scope == SK_SCOPE_SUM) {
         p->sum_at[t] = p->n_sums;
@@ -152,6 +160,7 @@ sk_status sk__cpu_plan_create(sk_device *dev, const sk_graph *graph, sk_buffer *
     p->n_workers = p->max_blocks > 1 ? sk_team_size(p->team) : 1;
     p->n_params = sk_graph_param_floats(graph);
     p->params = params ? params->host : NULL;
+    p->group[0] = p->params;
     SK_TRY_GOTO(alloc_tables(p, reterr));
     trace_wanted(p);
     if (how->backward) trace_gradients(p);
@@ -190,6 +199,10 @@ void sk__cpu_plan_destroy(sk_plan *plan) {
     free(p);
 }
 
+void sk__cpu_plan_bind_group(sk_plan *plan, int group, sk_buffer *params) {
+    ((cpu_plan *)plan)->group[group] = params->host;
+}
+
 void sk__cpu_plan_bind_host(sk_plan *plan, sk_tensor t, const void *host) {
     cpu_plan *p = (cpu_plan *)plan;
     sk_op     op = sk_graph_node(plan->graph, t)->op;
@@ -201,6 +214,10 @@ void sk__cpu_plan_bind(sk_plan *plan, sk_tensor t, sk_buffer *buf, size_t bytes_
     sk__cpu_plan_bind_host(plan, t, (const char *)buf->host + bytes_offset);
 }
 
+static float *param_at(const cpu_plan *p, const sk_node *n) {
+    return p->group[n->group] ? (float *)(uintptr_t)(p->group[n->group] + n->offset) : NULL;
+}
+
 /* Point the workspace at this block's rows. */
 static void place_block(const cpu_block *b) {
     cpu_plan *p = b->plan;
@@ -209,7 +226,7 @@ static void place_block(const cpu_block *b) {
         ptrdiff_t      at = (ptrdiff_t)b->row0 * n->ld;
         if (n->op == SK_OP_INPUT) b->w->value[t] = p->bound[t] ? (float *)(uintptr_t)(p->bound[t] + at) : NULL;
         else if (n->op == SK_OP_TABLE || n->op == SK_OP_CONST) b->w->value[t] = (float *)(uintptr_t)p->bound[t];
-        else if (n->op == SK_OP_PARAM) b->w->value[t] = p->params + n->offset;
+        else if (n->op == SK_OP_PARAM) b->w->value[t] = param_at(p, n);
         else if (p->full[t]) b->w->value[t] = p->full[t] + at;
     }
 }
@@ -239,9 +256,9 @@ static void slot_item(void *arg, int slot, int member) {
 
 static void pack_item(void *arg, int item, int member) {
     cpu_plan      *p = arg;
-    const sk_node *n = sk_graph_node(p->base.graph, p->pack_list[item]), *w = sk_graph_node(p->base.graph, n->in[1]);
+    const sk_node *w = sk_graph_node(p->base.graph, p->pack_list[item]);
     (void)member;
-    p->k->transpose(w->rows, w->cols, p->params + w->offset, w->ld, p->packed[p->pack_list[item]],
+    p->k->transpose(w->rows, w->cols, param_at(p, w), w->ld, p->packed[p->pack_list[item]],
                     (ptrdiff_t)round_up((size_t)w->rows, SK_PAD));
 }
 
@@ -302,7 +319,14 @@ static void sum_up(cpu_plan *p) {
     }
 }
 
+static int all_parameter_groups_are_bound(const cpu_plan *p) {
+    for (int g = 0; g < SK_GRAPH_GROUPS; g++)
+        if (p->reads_group[g] && !p->group[g]) return 0;
+    return 1;
+}
+
 static void run(cpu_plan *p, int rows, int with_grad) {
+    SK_ASSERT(all_parameter_groups_are_bound(p)); /* else sk_plan_bind_group was forgotten */
     p->rows = rows;
     p->with_grad = with_grad;
     p->n_blocks = (rows + p->block_rows - 1) / p->block_rows;

@@ -30,11 +30,13 @@ typedef struct cpu_plan {
     sk_team          *team;
     int               n_nodes, n_workers, block_rows, n_slots, max_blocks;
     size_t            n_params;
-    float            *params;
+    const float      *group[SK_GRAPH_GROUPS];      /* where each group's parameters lie; NULL = not bound */
+    uint8_t           reads_group[SK_GRAPH_GROUPS]; /* 1 = a wanted node does                              */
+    float            *params;    /* group 0                                                */
     const float     **bound;     /* per node: INPUT, TABLE, CONST                          */
     float           **full;      /* per node: outputs, (max_rows x ld)                     */
-    float           **packed;    /* per LINEAR node that passes a gradient on: W^T         */
-    sk_tensor        *pack_list; /* (n_packed) those nodes                                 */
+    float           **packed;    /* per weight of a LINEAR that passes a gradient on: W^T  */
+    sk_tensor        *pack_list; /* (n_packed) those weights                               */
     int               n_packed;
     uint8_t          *wanted;    /* per node: an output or a sum depends on it             */
     sk_tensor        *steps;     /* (n_steps) wanted nodes that compute, in order          */
@@ -78,6 +80,7 @@ sk_status     sk__cpu_plan_create(sk_device *dev, const sk_graph *graph, sk_buff
                                   sk_plan **ret_plan, sk_error *reterr);
 void          sk__cpu_plan_destroy(sk_plan *plan);
 void          sk__cpu_plan_bind(sk_plan *plan, sk_tensor t, sk_buffer *buf, size_t bytes_offset);
+void          sk__cpu_plan_bind_group(sk_plan *plan, int group, sk_buffer *params);
 void          sk__cpu_plan_bind_host(sk_plan *plan, sk_tensor t, const void *host);
 void          sk__cpu_plan_forward(sk_plan *plan, int rows);
 void          sk__cpu_plan_backward(sk_plan *plan, int rows);

@@ -174,6 +174,12 @@ void SK_K(scale_add_to)(float a, const float *x, float *y, size_t n) {
     FOR_VECTORS(n, SCALE_ADD_BODY);
 }
 
+#define POLYAK_BODY(ld, st) st(y + i, vfma(av, ld(x + i) - ld(y + i), ld(y + i)));
+void SK_K(polyak)(float tau, const float *x, float *y, size_t n) {
+    vf av = vset(tau);
+    FOR_VECTORS(n, POLYAK_BODY);
+}
+
 /* Float vectors over at most 4,096 values, doubles beyond: the rounding does not grow with n. */
 double SK_K(sum_squares)(const float *x, size_t n) {
     double total = 0.0;

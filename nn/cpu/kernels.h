@@ -93,6 +93,7 @@ typedef struct sk_kernels {
                         float *dy, int dy_accumulate, size_t n);
     void (*add_to)(const float *x, float *y, size_t n);              /* y += x      */
     void (*scale_add_to)(float a, const float *x, float *y, size_t n); /* y += a x  */
+    void (*polyak)(float tau, const float *x, float *y, size_t n);     /* y += tau (x - y) */
     double (*sum_squares)(const float *x, size_t n);
     /* dst[i] = sum over s in order of src[s * stride + i] */
     void (*sum_slots)(int n_slots, const float *src, size_t stride, float *dst, size_t n);
@@ -103,7 +104,7 @@ typedef struct sk_kernels {
     void (*softmax_grad)(int rows, int cols, int ld, const float *y, const float *dy, float *dx, int log,
                          int accumulate);
     void (*layer_norm)(int rows, int cols, int ld, const float *x, const float *gamma, const float *beta, float *y);
-    /* dgamma, dbeta +=; dx NULL to skip. */
+    /* dgamma, dbeta +=; each of dx, dgamma, dbeta may be NULL to skip it. */
     void (*layer_norm_grad)(int rows, int cols, int ld, const float *x, const float *gamma, const float *dy, float *dx,
                             int dx_accumulate, float *dgamma, float *dbeta);
     void (*categorical)(const sk_categorical *c);

@@ -16,6 +16,7 @@ void   SK_K(binary_grad)(int kind, const float *x, const float *y, const float *
                        float *dy, int dy_accumulate, size_t n);
 void   SK_K(add_to)(const float *x, float *y, size_t n);
 void   SK_K(scale_add_to)(float a, const float *x, float *y, size_t n);
+void   SK_K(polyak)(float tau, const float *x, float *y, size_t n);
 double SK_K(sum_squares)(const float *x, size_t n);
 void   SK_K(sum_slots)(int n_slots, const float *src, size_t stride, float *dst, size_t n);
 void   SK_K(normalize)(int rows, int cols, const float *x, ptrdiff_t x_ld, const float *mean, const float *inv_std,

@@ -17,6 +17,7 @@ const sk_kernels SK_K(kernels) = {
     .binary_grad = SK_K(binary_grad),
     .add_to = SK_K(add_to),
     .scale_add_to = SK_K(scale_add_to),
+    .polyak = SK_K(polyak),
     .sum_squares = SK_K(sum_squares),
     .sum_slots = SK_K(sum_slots),
     .normalize = SK_K(normalize),

@@ -92,8 +92,8 @@ void SK_K(layer_norm_grad)(int rows, int cols, int ld, const float *x, const flo
             float h = (x[c] - mean) * inv_std, g = dy[c] * gamma[c];
             sum_g += (double)g;
             sum_gh += (double)(g * h);
-            dgamma[c] += dy[c] * h;
-            dbeta[c] += dy[c];
+            if (dgamma) dgamma[c] += dy[c] * h;
+            if (dbeta) dbeta[c] += dy[c];
         }
         if (!dx) continue;
         float mean_g = (float)(sum_g / cols), mean_gh = (float)(sum_gh / cols);

@@ -116,7 +116,7 @@ static inline void net_minimize(small_net *n, sk_tensor x) {
 typedef struct net_run {
     small_net *n;
     sk_device *dev;
-    sk_buffer *params;
+    sk_buffer *params, *read_only[SK_GRAPH_GROUPS];
     sk_plan *plan;
 } net_run;
 
@@ -134,6 +134,25 @@ static inline void net_init_params(const small_net *n, float *params) {
     }
 }
 
+/* Weights of the groups that are only read: uniform in [-0.7, 0.7], the same in every run. */
+static inline void net_bind_groups(net_run *run) {
+    uint64_t seed = run->n->seed + 1;
+    for (int group = 1; group < SK_GRAPH_GROUPS; group++) {
+        size_t floats = sk_graph_group_floats(run->n->g, group);
+        if (floats == 0) continue;
+        cr_assert_eq(sk_buffer_create(run->dev, floats * sizeof(float), &run->read_only[group], NULL), SK_OK);
+        float *values = sk_buffer_host(run->read_only[group]);
+        for (sk_tensor t = 0; t < sk_graph_n_nodes(run->n->g); t++) {
+            const sk_node *node = sk_graph_node(run->n->g, t);
+            if (node->op != SK_OP_PARAM || node->group != group) continue;
+            for (int i = 0; i < node->rows * node->cols; i++)
+                values[node->offset + i / node->cols * node->ld + i % node->cols] =
+                    (float)fix_uniform(&seed, -0.7, 0.7);
+        }
+        sk_plan_bind_group(run->plan, group, run->read_only[group]);
+    }
+}
+
 static inline net_run net_start(small_net *n, int level, int block_rows, int n_slots) {
     net_run run = {.n = n};
     sk_error err = {0};
@@ -145,6 +164,7 @@ static inline net_run net_start(small_net *n, int level, int block_rows, int n_s
     net_init_params(n, sk_buffer_host(run.params));
     sk_plan_params how = {.max_rows = NET_ROWS, .block_rows = block_rows, .n_slots = n_slots, .backward = 1};
     cr_assert_eq(sk_plan_create(run.dev, n->g, run.params, &how, &run.plan, &err), SK_OK, "%s", err.msg);
+    net_bind_groups(&run);
     for (int i = 0; i < n->n_data; i++) sk_plan_bind_host(run.plan, n->data[i].t, n->data[i].values);
     if (n->prepare) {
         sk_plan_forward(run.plan, NET_ROWS);
@@ -155,6 +175,7 @@ static inline net_run net_start(small_net *n, int level, int block_rows, int n_s
 static inline void net_stop(net_run *run) {
     sk_plan_destroy(&run->plan);
     sk_buffer_destroy(&run->params);
+    for (int group = 1; group < SK_GRAPH_GROUPS; group++) sk_buffer_destroy(&run->read_only[group]);
     sk_device_destroy(&run->dev);
 }
 

@@ -113,7 +113,7 @@ Test(graph, refuses_wrong_shapes_and_says_what_they_are) {
                    "categorical");
     assert_refused(sk_graph_input(g, "empty", 0), "1 to 2^20 columns, got 0");
     assert_refused(sk_graph_param(g, "empty", 0, 3), "\"empty\" needs at least one row");
-    assert_refused(sk_graph_param(g, "b3", 1, 3), "two parameters are called \"b3\"");
+    assert_refused(sk_graph_param(g, "b3", 1, 4), "two parameters are called \"b3\": (1 x 3) and (1 x 4)");
     assert_refused(sk_graph_param(g, "huge", 1 << 20, 1 << 20), "2^30 parameters at \"huge\"");
     assert_refused(sk_graph_param(g, "a name that goes on and on until it fits nowhere at all", 1, 1),
                    "too long");
