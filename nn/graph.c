@@ -152,21 +152,27 @@ static sk_tensor add_unary(sk_graph *g, sk_unary kind, sk_tensor x, float a, flo
 }
 
 sk_tensor sk_graph_unary(sk_graph *g, sk_unary kind, sk_tensor x) {
-    SK_ASSERT(kind != SK_UNARY_AFFINE && kind != SK_UNARY_CLIP);
+    SK_ASSERT(kind != SK_UNARY_AFFINE && kind != SK_UNARY_CLIP && kind != SK_UNARY_HUBER);
     return add_unary(g, kind, x, 0.0f, 0.0f);
 }
 sk_tensor sk_graph_affine(sk_graph *g, sk_tensor x, float a, float b) { return add_unary(g, SK_UNARY_AFFINE, x, a, b); }
 sk_tensor sk_graph_clip(sk_graph *g, sk_tensor x, float low, float high) {
     return add_unary(g, SK_UNARY_CLIP, x, low, high);
 }
+sk_tensor sk_graph_huber(sk_graph *g, sk_tensor x, float delta) {
+    if (!(delta > 0.0f)) return sk__refuse(g, "huber: delta must be > 0, got %g", (double)delta);
+    return add_unary(g, SK_UNARY_HUBER, x, delta, 0.0f);
+}
 
 sk_tensor sk_graph_binary(sk_graph *g, sk_binary kind, sk_tensor x, sk_tensor y) {
     if (!sk__usable(g, (sk_tensor[]){x, y}, 2)) return -1;
     const sk_node *xn = sk__node_of(g, x), *yn = sk__node_of(g, y);
     int shared = (yn->scope == SK_SCOPE_PARAM || yn->scope == SK_SCOPE_CONST) && yn->rows == 1;
-    if (xn->scope != SK_SCOPE_ROWS || xn->cols != yn->cols || (yn->scope != SK_SCOPE_ROWS && !shared))
+    int column = yn->scope == SK_SCOPE_ROWS && yn->cols == 1 && xn->cols > 1;
+    if (xn->scope != SK_SCOPE_ROWS || (xn->cols != yn->cols && !column) || (yn->scope != SK_SCOPE_ROWS && !shared))
         return sk__refuse(g, "binary: (B x %d) with (%s x %d) does not fit", xn->cols, shared ? "1" : "B", yn->cols);
-    sk_tensor t = sk__add_node(g, SK_OP_BINARY, SK_SCOPE_ROWS, 0, xn->cols, (sk_tensor[]){x, y}, 2);
+    sk_op     op = column ? SK_OP_COLUMN_BINARY : SK_OP_BINARY;
+    sk_tensor t = sk__add_node(g, op, SK_SCOPE_ROWS, 0, xn->cols, (sk_tensor[]){x, y}, 2);
     if (t >= 0) g->nodes[t].kind = (int)kind;
     return t;
 }

@@ -53,6 +53,15 @@ typedef enum sk_op {
     SK_OP_SQUASHED_GAUSSIAN,  /* (B x cols + 1) action in [-1, 1] and its log-prob          */
     SK_OP_SDE_LOG_STD,        /* (B x cols) of state-dependent exploration                  */
     SK_OP_SDE_SAMPLE,         /* (B x cols)                                                 */
+    SK_OP_COLUMN_BINARY,      /* sk_binary with the same (B x 1) for every column           */
+    SK_OP_DUELING,
+    SK_OP_ARGMAX,             /* (B x 1) int32                                              */
+    SK_OP_TAKE,               /* (B x K) a group of columns                                 */
+    SK_OP_GROUP_MEAN,         /* (B x n)                                                    */
+    SK_OP_ATOM_MEAN,          /* (B x n)                                                    */
+    SK_OP_C51_TARGET,         /* (B x K) probabilities                                      */
+    SK_OP_CROSS_ENTROPY,      /* (B x 1)                                                    */
+    SK_OP_QUANTILE_HUBER,     /* (B x 1)                                                    */
     SK_OP_COUNT
 } sk_op;
 
@@ -69,6 +78,7 @@ typedef enum sk_unary {
     SK_UNARY_SQUARE,
     SK_UNARY_AFFINE, /* a x + b                                     */
     SK_UNARY_CLIP,   /* min(max(x, a), b); gradient 1 inside [a, b] */
+    SK_UNARY_HUBER,  /* x^2 / 2, but a (|x| - a / 2) where |x| > a  */
     SK_UNARY_COUNT
 } sk_unary;
 
@@ -119,7 +129,7 @@ enum { SK_GRAPH_MAX_IN = 8, SK_GRAPH_MAX_NODES = 256, SK_GRAPH_GROUPS = 4, SK_PA
 
 typedef struct sk_node {
     sk_op     op;
-    int       kind;  /* sk_unary or sk_binary; LINEAR: the activation; SUM: 1 = mean           */
+    int       kind;  /* sk_unary or sk_binary; LINEAR: the activation; SUM: 1 = mean; DUELING: n */
     sk_scope  scope;
     int       rows;  /* PARAM; 1 for CONST and SUM; 0 = the batch                              */
     int       cols;
@@ -156,7 +166,9 @@ sk_tensor sk_graph_linear(sk_graph *g, sk_tensor x, sk_tensor w, sk_tensor b, sk
 sk_tensor sk_graph_unary(sk_graph *g, sk_unary kind, sk_tensor x);
 sk_tensor sk_graph_affine(sk_graph *g, sk_tensor x, float a, float b); /* a x + b */
 sk_tensor sk_graph_clip(sk_graph *g, sk_tensor x, float low, float high);
-/* x ROWS; y ROWS of the same cols, or PARAM / CONST (1 x cols) for every row. */
+sk_tensor sk_graph_huber(sk_graph *g, sk_tensor x, float delta); /* Huber 1964; delta > 0 */
+/* x ROWS; y ROWS of the same cols, or PARAM / CONST (1 x cols) for every row, or ROWS (B x 1) for every column: a
+ * number per row, as in r + discount * theta'. */
 sk_tensor sk_graph_binary(sk_graph *g, sk_binary kind, sk_tensor x, sk_tensor y);
 sk_tensor sk_graph_softmax(sk_graph *g, sk_tensor x);
 sk_tensor sk_graph_log_softmax(sk_graph *g, sk_tensor x);
@@ -213,6 +225,34 @@ sk_tensor sk_graph_sde_log_std(sk_graph *g, sk_tensor x, sk_tensor log_std);
 sk_tensor sk_graph_sde_sample(sk_graph *g, sk_tensor mean, sk_tensor x, sk_tensor log_std, sk_tensor eps);
 /* Schulman et al. 2017 eq. 7-9 with value clipping and a KL penalty. Result: SUM (1 x SK_PPO_N). */
 sk_tensor sk_graph_ppo_loss(sk_graph *g, const sk_ppo_loss_in *in);
+
+/* ---- Value-based learning. n actions with K numbers each (1, or the atoms or quantiles of a return's distribution)
+ * are n K columns, action by action: number k of action a is column a K + k. ---- */
+
+/* V[k] + A[a, k] - mean over a of A[a, k]  (Wang et al. 2016, eq. 9): value (B x K), advantage (B x n K). */
+sk_tensor sk_graph_dueling(sk_graph *g, sk_tensor value, sk_tensor advantage, int n);
+/* Which column of q (B x n) is greatest: (B x 1) int32, the first of equals. mask: (B x n) of 0/1 floats or
+ * SK_NO_TENSOR; a masked choice is never taken while another is allowed, NaN never while there is a number. No
+ * gradient. */
+sk_tensor sk_graph_argmax(sk_graph *g, sk_tensor q, sk_tensor mask);
+/* The K columns of x (B x n K) that belong to the action: (B x 1) int32 in [0, n), an INPUT, gathered, or an ARGMAX. */
+sk_tensor sk_graph_take(sk_graph *g, sk_tensor x, sk_tensor action, int k);
+/* Mean of each action's columns: (B x n). */
+sk_tensor sk_graph_group_mean(sk_graph *g, sk_tensor x, int n);
+/* C51 (Bellemare et al. 2017): a return's distribution over K >= 2 atoms, evenly from v_min to v_max, by the softmax of
+ * K logits. Expected values (B x n) of logits (B x n K). No gradient. */
+sk_tensor sk_graph_atom_mean(sk_graph *g, sk_tensor logits, int n, float v_min, float v_max);
+/* The distribution of reward + discount * z' projected onto the atoms (algorithm 1): next_logits (B x K) of the action
+ * taken next; reward, discount (B x 1), the discount 0 where an episode ends. Result (B x K): rows sum to 1. No
+ * gradient. */
+sk_tensor sk_graph_c51_target(sk_graph *g, sk_tensor next_logits, sk_tensor reward, sk_tensor discount, float v_min,
+                              float v_max);
+/* - sum over k of target[k] log softmax(logits)[k]: (B x 1); target (B x K) probabilities, no gradient. */
+sk_tensor sk_graph_cross_entropy(sk_graph *g, sk_tensor logits, sk_tensor target);
+/* Quantile regression (Dabney et al. 2018, eq. 10): sum over i of mean over j of |tau_i - 1{u < 0}| H(u) with
+ * u = target[j] - theta[i], tau_i = (2 i + 1) / (2 K) and H Huber's function with delta = kappa; |u| if kappa is 0.
+ * theta (B x K), target (B x any) samples, no gradient. Result (B x 1). */
+sk_tensor sk_graph_quantile_huber(sk_graph *g, sk_tensor theta, sk_tensor target, float kappa);
 
 /* Keep a ROWS tensor's values for the caller (see sk_plan_output). */
 void sk_graph_output(sk_graph *g, sk_tensor x);

@@ -2,6 +2,7 @@
  * destination is added to ("+=") or overwritten ("="); parameters add to their slot after its first block. A view's
  * gradient is NULL where none is wanted: data, weights that are only read. */
 #include "nn/cpu/cpu_ops.h"
+#include "nn/cpu/cpu_value_ops.h"
 
 #include <string.h>
 
@@ -436,6 +437,15 @@ static const struct {
     [SK_OP_SAMPLE_GAUSSIAN] = {forward_sample_gaussian, NULL},
     [SK_OP_PPO_LOSS] = {forward_ppo_loss, backward_ppo_loss},
     [SK_OP_ENCODE] = {forward_encode, NULL},
+    [SK_OP_COLUMN_BINARY] = {sk__forward_column_binary, sk__backward_column_binary},
+    [SK_OP_DUELING] = {sk__forward_dueling, sk__backward_dueling},
+    [SK_OP_ARGMAX] = {sk__forward_argmax, NULL},
+    [SK_OP_TAKE] = {sk__forward_take, sk__backward_take},
+    [SK_OP_GROUP_MEAN] = {sk__forward_group_mean, sk__backward_group_mean},
+    [SK_OP_ATOM_MEAN] = {sk__forward_atom_mean, NULL},
+    [SK_OP_C51_TARGET] = {sk__forward_c51_target, NULL},
+    [SK_OP_CROSS_ENTROPY] = {sk__forward_cross_entropy, sk__backward_cross_entropy},
+    [SK_OP_QUANTILE_HUBER] = {sk__forward_quantile_huber, sk__backward_quantile_huber},
 };
 
 void sk__cpu_forward(const cpu_block *b) {

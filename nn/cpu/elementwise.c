@@ -46,6 +46,8 @@ SK_INLINE vf silu_slope(vf x) {
 #define B_SQUARE(ld, st) UNARY_BODY(ld, st, xv *xv)
 #define B_AFFINE(ld, st) UNARY_BODY(ld, st, vfma(av, xv, bv))
 #define B_CLIP(ld, st) UNARY_BODY(ld, st, vmin(bv, vmax(av, xv)))
+#define B_HUBER(ld, st)                                                                                    \
+    UNARY_BODY(ld, st, vsel_gt(vabs(xv), av, av *(vabs(xv) - vset(0.5f) * av), vset(0.5f) * xv * xv))
 
 void SK_K(unary)(int kind, float a, float b, const float *x, float *y, size_t n) {
     vf av = vset(a), bv = vset(b);
@@ -62,6 +64,7 @@ void SK_K(unary)(int kind, float a, float b, const float *x, float *y, size_t n)
     case SK_UNARY_SQUARE: FOR_VECTORS(n, B_SQUARE); break;
     case SK_UNARY_AFFINE: FOR_VECTORS(n, B_AFFINE); break;
     case SK_UNARY_CLIP: FOR_VECTORS(n, B_CLIP); break;
+    case SK_UNARY_HUBER: FOR_VECTORS(n, B_HUBER); break;
     case SK_UNARY_COUNT: break;
     }
 }
@@ -87,6 +90,7 @@ void SK_K(unary)(int kind, float a, float b, const float *x, float *y, size_t n)
 #define G_AFFINE(ld, st) GRAD_BODY(ld, st, 0, av)
 #define G_CLIP(ld, st)                                                                                     \
     GRAD_BODY(ld, st, 1, vsel_ge(xv, av, vsel_ge(bv, xv, vset(1.0f), vset(0.0f)), vset(0.0f)))
+#define G_HUBER(ld, st) GRAD_BODY(ld, st, 1, vmin(av, vmax(vset(0.0f) - av, xv)))
 
 void SK_K(unary_grad)(int kind, float a, float b, const float *x, const float *y, const float *dy, float *dx, size_t n,
                       int accumulate) {
@@ -104,6 +108,7 @@ void SK_K(unary_grad)(int kind, float a, float b, const float *x, const float *y
     case SK_UNARY_SQUARE: FOR_VECTORS(n, G_SQUARE); break;
     case SK_UNARY_AFFINE: FOR_VECTORS(n, G_AFFINE); break;
     case SK_UNARY_CLIP: FOR_VECTORS(n, G_CLIP); break;
+    case SK_UNARY_HUBER: FOR_VECTORS(n, G_HUBER); break;
     case SK_UNARY_COUNT: break;
     }
 }

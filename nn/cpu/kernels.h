@@ -62,6 +62,14 @@ typedef struct sk_ppo_loss {
     float       *d_value;                /* backward, = (rows)                                  */
 } sk_ppo_loss;
 
+/* One row of a quantile regression loss. */
+typedef struct sk_quantile {
+    int          k, n_targets;
+    float        kappa;
+    const float *theta, *target;         /* (k), (n_targets)                                    */
+    float       *out;                    /* = (k) each quantile's loss, or its slope by theta   */
+} sk_quantile;
+
 typedef struct sk_adam_step {
     size_t n;
     float *param, *m, *v;
@@ -115,6 +123,8 @@ typedef struct sk_kernels {
     void (*gaussian_grad)(const sk_gaussian *g);
     void (*ppo_loss)(const sk_ppo_loss *p);
     void (*ppo_loss_grad)(const sk_ppo_loss *p);
+    void (*quantile_huber)(const sk_quantile *q);
+    void (*quantile_huber_grad)(const sk_quantile *q);
     void (*adam)(const sk_adam_step *s);
     /* n_rounds rounds of independent multiply-adds in registers: what the machine can do. Returns the flops done;
      * *sink keeps them from being optimised away. */

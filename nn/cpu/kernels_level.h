@@ -34,6 +34,8 @@ void   SK_K(gaussian)(const sk_gaussian *g);
 void   SK_K(gaussian_grad)(const sk_gaussian *g);
 void   SK_K(ppo_loss)(const sk_ppo_loss *p);
 void   SK_K(ppo_loss_grad)(const sk_ppo_loss *p);
+void   SK_K(quantile_huber)(const sk_quantile *q);
+void   SK_K(quantile_huber_grad)(const sk_quantile *q);
 void   SK_K(adam)(const sk_adam_step *s);
 double SK_K(fma_peak)(int64_t n_rounds, float *sink);
 

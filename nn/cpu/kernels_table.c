@@ -33,6 +33,8 @@ const sk_kernels SK_K(kernels) = {
     .gaussian_grad = SK_K(gaussian_grad),
     .ppo_loss = SK_K(ppo_loss),
     .ppo_loss_grad = SK_K(ppo_loss_grad),
+    .quantile_huber = SK_K(quantile_huber),
+    .quantile_huber_grad = SK_K(quantile_huber_grad),
     .adam = SK_K(adam),
     .fma_peak = SK_K(fma_peak),
 };

@@ -35,13 +35,17 @@ static double plain_unary(sk_unary kind, double a, double b, double x) {
         return a * x + b;
     case SK_UNARY_CLIP:
         return x < a ? a : x > b ? b : x;
+    case SK_UNARY_HUBER:
+        return fabs(x) > a ? a * (fabs(x) - a / 2.0) : x * x / 2.0;
     default:
         return NAN;
     }
 }
 
 enum { CHUNK = 1000 };                                /* not a multiple of a vector */
-static const float unary_a = -0.75f, unary_b = 1.25f; /* AFFINE's slope and offset, CLIP's range */
+static const float unary_b = 1.25f;
+/* AFFINE's slope, the start of CLIP's range, HUBER's bend */
+static float unary_a(int kind) { return kind == SK_UNARY_HUBER ? 0.75f : -0.75f; }
 
 /* What is allowed: |error| <= relative * |exact| or <= absolute, for x in [low, high]. */
 static const struct accuracy {
@@ -63,6 +67,7 @@ static const struct accuracy {
     {SK_UNARY_SQUARE, "square", -1e18f, 1e18f, 1e-7, 1e-37},
     {SK_UNARY_AFFINE, "affine", -1e30f, 1e30f, 2e-7, 2e-7},
     {SK_UNARY_CLIP, "clip", -FLT_MAX, FLT_MAX, 0.0, 0.0},
+    {SK_UNARY_HUBER, "huber", -FLT_MAX, FLT_MAX, 3e-7, 1e-37},
     {SK_UNARY_RELU, "relu", -FLT_MAX, FLT_MAX, 0.0, 0.0},
     {SK_UNARY_IDENTITY, "identity", -FLT_MAX, FLT_MAX, 0.0, 0.0},
 };
@@ -78,9 +83,9 @@ static float float_at(int64_t order) {
 
 static void check_chunk(const sk_kernels *k, const struct accuracy *want, const float *x, double *worst) {
     float y[CHUNK];
-    k->unary((int)want->kind, unary_a, unary_b, x, y, CHUNK);
+    k->unary((int)want->kind, unary_a(want->kind), unary_b, x, y, CHUNK);
     for (int i = 0; i < CHUNK; i++) {
-        double exact = plain_unary(want->kind, (double)unary_a, (double)unary_b, (double)x[i]);
+        double exact = plain_unary(want->kind, (double)unary_a(want->kind), (double)unary_b, (double)x[i]);
         double err = fabs((double)y[i] - exact), relative = err / fmax(fabs(exact), (double)FLT_MIN);
         int ok = err <= want->absolute || relative <= want->relative;
         if (!ok)
@@ -159,11 +164,11 @@ Test(elementwise, nan_in_gives_nan_out_in_its_own_lane_only) {
         for (int at = 0; at < N; at++) {
             float x[N], y[N], dy[N], dx[N];
             for (int i = 0; i < N; i++) x[i] = i == at ? NAN : 0.5f, dy[i] = i == at ? NAN : 1.0f;
-            k->unary(kind, unary_a, unary_b, x, y, N);
+            k->unary(kind, unary_a(kind), unary_b, x, y, N);
             for (int i = 0; i < N; i++)
                 cr_assert_eq(!!isnan(y[i]), i == at, "v%d kind %d lane %d", level, kind, i);
             for (int i = 0; i < N; i++) x[i] = y[i] = 0.5f;
-            k->unary_grad(kind, unary_a, unary_b, x, y, dy, dx, N, 0);
+            k->unary_grad(kind, unary_a(kind), unary_b, x, y, dy, dx, N, 0);
             for (int i = 0; i < N; i++)
                 cr_assert_eq(!!isnan(dx[i]), i == at, "v%d slope %d lane %d", level, kind, i);
         }
@@ -184,12 +189,13 @@ Test(elementwise, infinity_goes_to_the_limit) {
     } limits[] = {{SK_UNARY_TANH, -1.0f, 1.0f},    {SK_UNARY_RELU, 0.0f, INFINITY},
                   {SK_UNARY_ELU, -1.0f, INFINITY}, {SK_UNARY_SIGMOID, 0.0f, 1.0f},
                   {SK_UNARY_LOG, NAN, INFINITY},   {SK_UNARY_SQUARE, INFINITY, INFINITY},
-                  {SK_UNARY_CLIP, -0.75f, 1.25f},  {SK_UNARY_EXP, 0.0f, NAN},
+                  {SK_UNARY_CLIP, -0.75f, 1.25f},  {SK_UNARY_HUBER, INFINITY, INFINITY},
+                  {SK_UNARY_EXP, 0.0f, NAN},
                   {SK_UNARY_GELU, NAN, INFINITY},  {SK_UNARY_SILU, NAN, INFINITY}};
     FOR_LEVELS(level, k)
     for (int s = 0; s < SK_COUNT(limits); s++) {
         float x[2] = {-INFINITY, INFINITY}, want[2] = {limits[s].at_minus, limits[s].at_plus}, y[2];
-        k->unary((int)limits[s].kind, unary_a, unary_b, x, y, 2);
+        k->unary((int)limits[s].kind, unary_a(limits[s].kind), unary_b, x, y, 2);
         for (int i = 0; i < 2; i++) {
             if (isnan(want[i])) continue; /* where nothing is promised */
             int ok = isinf(want[i]) ? y[i] == want[i] : fabsf(y[i] - want[i]) <= 3e-7f;
@@ -223,11 +229,11 @@ Test(elementwise, slopes_are_those_of_the_functions) {
             dy[i] = (float)fix_uniform(&seed, -1.0, 1.0);
             sum[i] = 1.0f;
         }
-        k->unary(kind, unary_a, unary_b, x, y, N);
-        k->unary_grad(kind, unary_a, unary_b, x, y, dy, dx, N, 0);
-        k->unary_grad(kind, unary_a, unary_b, x, y, dy, sum, N, 1);
+        k->unary(kind, unary_a(kind), unary_b, x, y, N);
+        k->unary_grad(kind, unary_a(kind), unary_b, x, y, dy, dx, N, 0);
+        k->unary_grad(kind, unary_a(kind), unary_b, x, y, dy, sum, N, 1);
         for (int i = 0; i < N; i++) {
-            double a = (double)unary_a, b = (double)unary_b, h = 1e-5, at = (double)x[i];
+            double a = (double)unary_a(kind), b = (double)unary_b, h = 1e-5, at = (double)x[i];
             double slope =
                 (plain_unary((sk_unary)kind, a, b, at + h) - plain_unary((sk_unary)kind, a, b, at - h)) /
                 (2 * h);
@@ -319,10 +325,10 @@ Test(elementwise, arrays_of_every_length_end_where_they_end) {
             float *x = guard_fill(size, &seed, 0.1, 2.0), *y = guard_alloc(size), *dx = guard_alloc(size);
             float *long_x = guard_alloc(96), *long_y = guard_alloc(96);
             for (int i = 0; i < 96; i++) long_x[i] = i < n ? x[i] : 1.0f;
-            k->unary(kind, unary_a, unary_b, x, y, size);
-            k->unary(kind, unary_a, unary_b, long_x, long_y, 96);
+            k->unary(kind, unary_a(kind), unary_b, x, y, size);
+            k->unary(kind, unary_a(kind), unary_b, long_x, long_y, 96);
             assert_same_bits(y, long_y, size, "a tail");
-            k->unary_grad(kind, unary_a, unary_b, x, y, x, dx, size, 0);
+            k->unary_grad(kind, unary_a(kind), unary_b, x, y, x, dx, size, 0);
             for (size_t i = 0; i < size; i++) cr_assert_not(isnan(dx[i]));
             guard_check_all();
         }
@@ -334,8 +340,8 @@ Test(elementwise, works_in_place) {
         uint64_t seed = 14;
         float x[37], y[37];
         fix_fill(x, 37, &seed, 0.1, 2.0);
-        k->unary(kind, unary_a, unary_b, x, y, 37);
-        k->unary(kind, unary_a, unary_b, x, x, 37);
+        k->unary(kind, unary_a(kind), unary_b, x, y, 37);
+        k->unary(kind, unary_a(kind), unary_b, x, x, 37);
         assert_same_bits(x, y, 37, k->level);
     }
 }

@@ -65,6 +65,7 @@ Test(grad, linear_with_rows_on_both_sides_of_a_kink) {
 
 static sk_tensor add_unary(small_net *n, int kind, sk_tensor x, int second) {
     if (kind == SK_UNARY_AFFINE) return sk_graph_affine(n->g, x, -0.7f, second ? 0.0f : 0.4f);
+    if (kind == SK_UNARY_HUBER) return sk_graph_huber(n->g, x, second ? 0.15f : 2.5f);
     if (kind == SK_UNARY_CLIP)
         return sk_graph_clip(n->g, x, second ? 0.15f : -0.15f, second ? 3.0f : 0.15f + 3.0f);
     return sk_graph_unary(n->g, (sk_unary)kind, x);

@@ -77,7 +77,8 @@ Test(graph, refuses_wrong_shapes_and_says_what_they_are) {
     assert_refused(sk_graph_linear(g, rows5, w53, row5, SK_UNARY_TANH), "bias of \"w53\"");
     assert_refused(sk_graph_linear(g, rows5, rows5, b3, SK_UNARY_TANH), "does not fit");
     assert_refused(sk_graph_linear(g, table, w53, b3, SK_UNARY_TANH), "does not fit");
-    assert_refused(sk_graph_binary(g, SK_BINARY_ADD, rows5, rows1), "(B x 5) with (B x 1)");
+    assert_refused(sk_graph_binary(g, SK_BINARY_ADD, rows5, sk_graph_slice(g, rows5, 0, 2)), "(B x 5) with (B x 2)");
+    assert_refused(sk_graph_binary(g, SK_BINARY_ADD, rows1, rows5), "(B x 1) with (B x 5)");
     assert_refused(sk_graph_binary(g, SK_BINARY_ADD, rows5, w53), "does not fit");
     assert_refused(sk_graph_binary(g, SK_BINARY_ADD, row5, rows5), "does not fit");
     assert_refused(sk_graph_binary(g, SK_BINARY_ADD, rows5, table), "does not fit");

@@ -53,8 +53,9 @@ static void unary(const sk_kernels *k, work *w) {
     for (int kind = 0; kind < SK_UNARY_COUNT; kind++) {
         float y[N], dx[N];
         const float *x = kind == SK_UNARY_LOG ? w->y : w->x;
-        k->unary(kind, -0.5f, 0.5f, x, y, N);
-        k->unary_grad(kind, -0.5f, 0.5f, x, y, w->d, dx, N, 0);
+        float a = kind == SK_UNARY_HUBER ? 0.5f : -0.5f;
+        k->unary(kind, a, 0.5f, x, y, N);
+        k->unary_grad(kind, a, 0.5f, x, y, w->d, dx, N, 0);
         for (int i = 0; i < N; i++) /* every kind leaves its mark, NaN included */
             w->out[i] = fix_from_bits(fix_bits(w->out[i]) * 31 + fix_bits(y[i])),
             w->out2[i] = fix_from_bits(fix_bits(w->out2[i]) * 31 + fix_bits(dx[i]));
@@ -149,6 +150,15 @@ static void ppo_grad(const sk_kernels *k, work *w) {
                                     .d_dist = w->out,
                                     .d_value = w->out2});
 }
+static void quantiles(const sk_kernels *k, work *w) {
+    for (int r = 0; r < ROWS; r++) {
+        sk_quantile q = {.k = COLS, .n_targets = COLS, .kappa = 0.8f, .theta = w->x + r * LD, .target = w->y + r * LD,
+                         .out = w->out + r * LD};
+        k->quantile_huber(&q);
+        q.out = w->out2 + r * LD;
+        k->quantile_huber_grad(&q);
+    }
+}
 static void adam(const sk_kernels *k, work *w) {
     for (int step = 0; step < 5; step++)
         k->adam(&(sk_adam_step){.n = N,
@@ -179,6 +189,7 @@ static const struct {
                {"categorical", categorical},
                {"gaussian", gaussian},
                {"ppo_grad", ppo_grad},
+               {"quantiles", quantiles},
                {"adam", adam}};
 
 Test(levels, v3_and_v4_give_the_same_bits) {
