@@ -2,6 +2,7 @@
  * destination is added to ("+=") or overwritten ("="); parameters add to their slot after its first block. A view's
  * gradient is NULL where none is wanted: data, weights that are only read. */
 #include "nn/cpu/cpu_ops.h"
+#include "nn/cpu/cpu_policy_ops.h"
 #include "nn/cpu/cpu_value_ops.h"
 
 #include <string.h>
@@ -437,6 +438,9 @@ static const struct {
     [SK_OP_SAMPLE_GAUSSIAN] = {forward_sample_gaussian, NULL},
     [SK_OP_PPO_LOSS] = {forward_ppo_loss, backward_ppo_loss},
     [SK_OP_ENCODE] = {forward_encode, NULL},
+    [SK_OP_SQUASHED_GAUSSIAN] = {sk__forward_squashed_gaussian, sk__backward_squashed_gaussian},
+    [SK_OP_SDE_LOG_STD] = {sk__forward_sde_log_std, sk__backward_sde_log_std},
+    [SK_OP_SDE_SAMPLE] = {sk__forward_sde_sample, NULL},
     [SK_OP_COLUMN_BINARY] = {sk__forward_column_binary, sk__backward_column_binary},
     [SK_OP_DUELING] = {sk__forward_dueling, sk__backward_dueling},
     [SK_OP_ARGMAX] = {sk__forward_argmax, NULL},

@@ -54,6 +54,19 @@ static int max_row_floats(const sk_graph *g) {
     return (int)round_up((size_t)most, SK_PAD);
 }
 
+/* Two tables as large as the largest weight of state-dependent exploration, with padded rows. */
+static size_t sde_floats(const sk_graph *g) {
+    size_t most = 0;
+    for (sk_tensor t = 0; t < sk_graph_n_nodes(g); t++) {
+        const sk_node *n = sk_graph_node(g, t);
+        if (n->op != SK_OP_SDE_LOG_STD && n->op != SK_OP_SDE_SAMPLE) continue;
+        const sk_node *w = sk_graph_node(g, n->in[n->op == SK_OP_SDE_LOG_STD ? 1 : 2]);
+        size_t         floats = 2 * (size_t)w->rows * round_up((size_t)w->cols, SK_PAD);
+        if (floats > most) most = floats;
+    }
+    return most;
+}
+
 /* W is needed transposed where a layer passes its gradient on and both sides have several columns. */
 static int needs_packed(const cpu_plan *p, sk_tensor t) {
     const sk_node *n = sk_graph_node(p->base.graph, t);
@@ -100,7 +113,8 @@ static void plan_node_memory(cpu_plan *p, sk_arena_plan *a, sk_tensor t, size_t 
 static void plan_memory(cpu_plan *p, sk_arena_plan *a) {
     size_t used = 0;
     for (sk_tensor t = 0; t < p->n_nodes; t++) plan_node_memory(p, a, t, &used);
-    p->scratch_at = workspace_add(&used, 2 * (size_t)p->block_rows * (size_t)max_row_floats(p->base.graph));
+    p->half_scratch = (ptrdiff_t)p->block_rows * max_row_floats(p->base.graph);
+    p->scratch_at = workspace_add(&used, 2 * (size_t)p->half_scratch + sde_floats(p->base.graph));
     p->worker_floats = round_up(used, 1024); /* members' workspaces share no page */
     sk_arena_plan_add(a, (void **)&p->workspace, (size_t)p->n_workers * p->worker_floats * sizeof(float), 4096);
     plan_add(a, &p->slot_sums, (size_t)p->n_slots * (size_t)p->n_sums, sizeof(double));

@@ -53,6 +53,8 @@ typedef struct cpu_plan {
     int               n_chunks;
     cpu_worker       *workers;
     size_t           *value_at, *grad_at, scratch_at; /* offsets in a workspace [floats]     */
+    ptrdiff_t         half_scratch; /* floats of each of the two halves of the scratch, each as large as any
+                                       node's rows; behind them lie tables of state-dependent exploration */
     size_t            worker_floats;
     float            *workspace; /* (n_workers x worker_floats)                            */
     struct sk_arena  *memory;    /* all float and double arrays above                      */

@@ -51,6 +51,33 @@ typedef struct sk_gaussian {
     float       *sample;                 /* sample: (rows x ld) mean + std * action (as noise)  */
 } sk_gaussian;
 
+/* An action in [-1, 1] and its log-probability. */
+typedef struct sk_squashed {
+    int          rows, cols, ld, log_std_ld; /* log_std_ld 0 = one row for all                  */
+    const float *mean, *log_std, *noise;
+    int          noise_ld, out_ld;
+    float       *out;                    /* (rows x out_ld) cols actions, log-prob; backward reads it */
+    const float *d_out;
+    float       *d_mean;                 /* backward, = (rows x ld); NULL to skip               */
+    float       *d_log_std;              /* backward: += if one row for all, else = ; NULL      */
+} sk_squashed;
+
+/* State-dependent exploration. */
+typedef struct sk_sde {
+    int          rows, k, cols, padded;  /* padded: cols rounded up to SK_PAD                   */
+    const float *x;                      /* (rows x k)                                          */
+    ptrdiff_t    x_ld;
+    const float *log_std;                /* (k x cols)                                          */
+    ptrdiff_t    log_std_ld;
+    float       *out;                    /* (rows x cols); backward of sde_log_std reads it     */
+    ptrdiff_t    out_ld;
+    const float *d_out;
+    float       *d_log_std;              /* backward, +=                                        */
+    const float *mean, *eps;             /* sample: (rows x cols), (rows x k * cols)            */
+    ptrdiff_t    mean_ld, eps_ld;
+    float       *squares, *wide, *table, *sums; /* scratch: rows x k, rows x padded, k x padded, k x padded */
+} sk_sde;
+
 typedef struct sk_ppo_loss {
     int          rows;
     const float *dist;                   /* (rows x 16) log-prob, entropy                       */
@@ -121,6 +148,11 @@ typedef struct sk_kernels {
     void (*gaussian_sample)(const sk_gaussian *g);
     void (*gaussian)(const sk_gaussian *g);
     void (*gaussian_grad)(const sk_gaussian *g);
+    void (*squashed)(const sk_squashed *g);
+    void (*squashed_grad)(const sk_squashed *g);
+    void (*sde_log_std)(const sk_sde *s);
+    void (*sde_log_std_grad)(const sk_sde *s);
+    void (*sde_sample)(const sk_sde *s);
     void (*ppo_loss)(const sk_ppo_loss *p);
     void (*ppo_loss_grad)(const sk_ppo_loss *p);
     void (*quantile_huber)(const sk_quantile *q);

@@ -2,33 +2,9 @@
  * short, VL rows are worked on side by side (one lane each), so nothing is summed across lanes and a row's
  * result does not depend on its neighbours. Compiled once per instruction set. */
 #include "nn/cpu/kernels_level.h"
-#include "nn/cpu/simd.h"
+#include "nn/cpu/lanes.h"
 
 #include <math.h>
-
-enum { DIST_LD = SK_PAD }; /* rows of (log-prob, entropy) results */
-
-/* One lane per row: element `col` of rows r .. r + VL - 1; past the end the last row is repeated. */
-SK_INLINE vf load_col(const float *x, ptrdiff_t ld, int col, int r, int rows) {
-    float t[VL];
-    for (int i = 0; i < VL; i++) t[i] = x[(r + i < rows ? r + i : rows - 1) * ld + col];
-    return vload(t);
-}
-SK_INLINE void store_col(float *x, ptrdiff_t ld, int col, int r, int rows, vf value) {
-    float t[VL];
-    vstore(t, value);
-    for (int i = 0; i < VL && r + i < rows; i++) x[(r + i) * ld + col] = t[i];
-}
-/* 1 in lanes that are rows, 0 in the repeated ones. */
-SK_INLINE vf lane_is_row(int r, int rows) {
-    float t[VL];
-    for (int i = 0; i < VL; i++) t[i] = r + i < rows ? 1.0f : 0.0f;
-    return vload(t);
-}
-static void zero_pad(int rows, int cols, int ld, float *x) {
-    if (ld == cols) return;
-    for (int r = 0; r < rows; r++) memset(x + (ptrdiff_t)r * ld + cols, 0, (size_t)(ld - cols) * sizeof *x);
-}
 
 void SK_K(softmax)(int rows, int cols, int ld, const float *x, float *y, int log) {
     for (int r = 0; r < rows; r += VL) {
@@ -206,12 +182,9 @@ void SK_K(categorical_sample)(const sk_categorical *c) {
     }
 }
 
-#define LOG_STD_MIN (-20.0f)
-#define LOG_STD_MAX 2.0f
 SK_INLINE vf load_log_std(const sk_gaussian *g, int col, int r) {
     return g->log_std_ld ? load_col(g->log_std, g->log_std_ld, col, r, g->rows) : vset(g->log_std[col]);
 }
-SK_INLINE vf clamp_log_std(vf s) { return vmin(vset(LOG_STD_MAX), vmax(vset(LOG_STD_MIN), s)); }
 
 /* log-prob = sum_c -z^2/2 - log_std - log(2 pi)/2, z = (a - mean)/std; entropy = sum_c log_std + log(2 pi e)/2 */
 void SK_K(gaussian)(const sk_gaussian *g) {
@@ -254,7 +227,7 @@ void SK_K(gaussian_grad)(const sk_gaussian *g) {
             if (g->d_mean) store_col(g->d_mean, g->ld, c, r, g->rows, dlogp * z * inv_std);
             if (!g->d_log_std) continue;
             vf d = vfma(dlogp, z * z - vset(1.0f), dent);
-            d = vsel_ge(raw, vset(LOG_STD_MIN), vsel_ge(vset(LOG_STD_MAX), raw, d, vset(0.0f)), vset(0.0f));
+            d = inside_log_std(raw, d);
             if (g->log_std_ld) store_col(g->d_log_std, g->log_std_ld, c, r, g->rows, d);
             else shared = shared + d;
         }

@@ -135,6 +135,54 @@ static void gaussian(const sk_kernels *k, work *w) {
     k->add_to(w->y, w->out, N);
     k->gaussian_grad(&g);
 }
+static void squashed(const sk_kernels *k, work *w) {
+    sk_squashed g = {.rows = ROWS,
+                     .cols = COLS,
+                     .ld = LD,
+                     .log_std_ld = LD,
+                     .mean = w->x,
+                     .log_std = w->d,
+                     .noise = w->y,
+                     .noise_ld = LD,
+                     .out = w->out,
+                     .out_ld = LD,
+                     .d_out = w->d,
+                     .d_mean = w->out2,
+                     .d_log_std = w->y};
+    k->squashed(&g);
+    k->squashed_grad(&g);
+    memcpy(w->out + COLS + 1, w->y, 10 * sizeof(float)); /* into padding */
+}
+static void sde(const sk_kernels *k, work *w) {
+    static float squares[N], wide[N], table[N], sums[N];
+    sk_sde s = {.rows = ROWS,
+                .k = COLS,
+                .cols = 1,
+                .padded = SK_PAD,
+                .x = w->x,
+                .x_ld = LD,
+                .log_std = w->d,
+                .log_std_ld = LD,
+                .out = w->out,
+                .out_ld = LD,
+                .d_out = w->d,
+                .d_log_std = w->out2,
+                .mean = w->row,
+                .eps = w->y,
+                .eps_ld = 1,
+                .squares = squares,
+                .wide = wide,
+                .table = table,
+                .sums = sums};
+    for (s.cols = 1; s.cols <= SK_PAD; s.cols += 5) {
+        k->sde_log_std(&s);
+        k->sde_log_std_grad(&s);
+    }
+    s.out = sums;
+    s.cols = SK_PAD;
+    k->sde_sample(&s);
+    k->add_to(sums, w->out, ROWS * LD);
+}
 static void ppo_grad(const sk_kernels *k, work *w) {
     float coef[SK_PPO_COEF_N] = {0.2f, 0.3f, 0.5f, 0.01f, 0.2f, 0.1f, 1.5f, 1.0f / ROWS};
     k->ppo_loss_grad(&(sk_ppo_loss){.rows = ROWS,
@@ -188,6 +236,8 @@ static const struct {
                {"dot_rows", dot_rows},
                {"categorical", categorical},
                {"gaussian", gaussian},
+               {"squashed", squashed},
+               {"sde", sde},
                {"ppo_grad", ppo_grad},
                {"quantiles", quantiles},
                {"adam", adam}};
