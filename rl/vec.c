@@ -127,6 +127,26 @@ sk_status sk_vec_reset(sk_vec *self, float *obs, uint8_t *mask, sk_error *reterr
     return SK_OK;
 }
 
+/* ---- pictures ---- */
+
+sk_status sk_vec_render(sk_vec *self, int env, int *ret_width, int *ret_height, uint8_t *rgb, sk_error *reterr) {
+    enum { SIDE_MAX = 16384 }; /* more is a mistake, and its bytes would not fit an int */
+    SK_ASSERT(env >= 0 && env < self->params.n_envs && self->was_reset);
+    if (!(self->api->caps & SK_ENV_CAP_RENDER))
+        return SK_FAIL(reterr, SK_EUNSUPPORTED, "environment \"%s\" cannot be drawn", self->info.name);
+    int width = 0, height = 0;
+    if (self->api->render(self->impl, env, &width, &height, rgb)) {
+        const char *why = self->api->last_error ? self->api->last_error(self->impl) : "(it gave no reason)";
+        return SK_FAIL(reterr, SK_EENV, "environment \"%s\": render failed: %s", self->info.name, why);
+    }
+    if (width <= 0 || height <= 0 || width > SIDE_MAX || height > SIDE_MAX)
+        return SK_FAIL(reterr, SK_EENV, "environment \"%s\": render tells a size of %d x %d, wanted 1 to %d",
+                       self->info.name, width, height, SIDE_MAX);
+    *ret_width = width;
+    *ret_height = height;
+    return SK_OK;
+}
+
 /* ---- state ---- */
 
 /* What the host knows of an environment; the rows' columns and the environment's own bytes follow. */

@@ -94,6 +94,13 @@ const uint8_t *sk_vec_acting(const sk_vec *self);
 /* Steps already done in the row's present episode. */
 int sk_vec_episode_age(const sk_vec *self, int row);
 
+/* Draw an environment as it is now (after the step that ended an episode: the next one's beginning). *ret_width and
+ * *ret_height tell the size; unless it is NULL, rgb (height x width x 3) gets the picture, rows from the top.
+ * SK_EUNSUPPORTED: it does not claim SK_ENV_CAP_RENDER. SK_EENV: it failed, or tells a size that makes no sense. It
+ * may allocate. */
+SK_NODISCARD sk_status sk_vec_render(sk_vec *self, int env, int *ret_width, int *ret_height, uint8_t *rgb,
+                                     sk_error *reterr);
+
 /* State, by environment, so that it can be dealt out anew to another number of vecs. It holds counters, sums
  * and flags and the environment's own state, but not the observation (nor mask), which lies with the caller. */
 bool   sk_vec_has_state(const sk_vec *self);

@@ -9,6 +9,7 @@
  * Threads: one instance, one thread at a time. */
 #include "core/base/rng.h"
 #include "envs/common.h"
+#include "envs/draw.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -190,9 +191,27 @@ static int state_load(void *self_v, int env, const void *bytes) {
     return 0;
 }
 
+static int render(void *self_v, int env, int *ret_width, int *ret_height, uint8_t *rgb) {
+    static const sk_color paper = {255, 255, 255}, line = {150, 150, 150}, link1 = {0, 160, 160}, link2 = {0, 110, 160},
+                          joint = {200, 180, 0};
+    const double *s = ((acrobot *)self_v)->arms[env].s;
+    if (sk__draw_size_only(ret_width, ret_height, rgb)) return 0;
+    sk_canvas canvas = {.rgb = rgb, .scale = 90, .origin_x = SK_DRAW_WIDTH / 2, .origin_y = SK_DRAW_HEIGHT / 2};
+    double    middle_x = sin(s[0]), middle_y = -cos(s[0]);
+    double    tip_x = middle_x + sin(s[0] + s[1]), tip_y = middle_y - cos(s[0] + s[1]);
+    sk__draw_fill(&canvas, paper);
+    sk__draw_line(&canvas, -2.2, 1, 2.2, 1, 0.02, line); /* to be passed by the tip */
+    sk__draw_line(&canvas, 0, 0, middle_x, middle_y, 0.2, link1);
+    sk__draw_line(&canvas, middle_x, middle_y, tip_x, tip_y, 0.2, link2);
+    sk__draw_disc(&canvas, 0, 0, 0.08, joint);
+    sk__draw_disc(&canvas, middle_x, middle_y, 0.08, joint);
+    return 0;
+}
+
 const sk_env_api sk_env_acrobot = {
     .abi_version = SK_ENV_ABI_VERSION, .struct_size = sizeof(sk_env_api), .name = "Acrobot-v1",
-    .caps = SK_ENV_CAP_DETERMINISTIC | SK_ENV_CAP_STATE,
+    .caps = SK_ENV_CAP_DETERMINISTIC | SK_ENV_CAP_STATE | SK_ENV_CAP_RENDER,
     .describe = describe, .create = create, .destroy = destroy, .reset = reset, .step = step,
     .state_size = state_size, .state_save = state_save, .state_load = state_load,
+    .render = render,
 };

@@ -7,6 +7,7 @@
  * Threads: one instance, one thread at a time. */
 #include "core/base/rng.h"
 #include "envs/common.h"
+#include "envs/draw.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -185,9 +186,28 @@ static int state_load(void *self_v, int env, const void *bytes) {
     return 0;
 }
 
+/* The track is as wide as the picture; where the task has failed there is none. */
+static int render(void *self_v, int env, int *ret_width, int *ret_height, uint8_t *rgb) {
+    static const sk_color paper = {255, 255, 255}, track = {150, 150, 150}, cart = {40, 40, 40}, pole = {202, 152, 101},
+                          joint = {129, 132, 203};
+    const cartpole *self = self_v;
+    if (sk__draw_size_only(ret_width, ret_height, rgb)) return 0;
+    double    scale = SK_DRAW_WIDTH / (2 * X_MAX);
+    sk_canvas canvas = {.rgb = rgb, .scale = scale, .origin_x = SK_DRAW_WIDTH / 2, .origin_y = 300};
+    double    x = self->x[env], length = 2 * HALF_LENGTH;
+    sk__draw_fill(&canvas, paper);
+    sk__draw_line(&canvas, -X_MAX, 0, X_MAX, 0, 0.012, track);
+    sk__draw_rect(&canvas, x - 0.2, -0.12, x + 0.2, 0.12, cart);
+    sk__draw_line(&canvas, x, 0.12, x + length * sin(self->theta[env]), 0.12 + length * cos(self->theta[env]), 0.08,
+                  pole);
+    sk__draw_disc(&canvas, x, 0.12, 0.04, joint);
+    return 0;
+}
+
 const sk_env_api sk_env_cartpole = {
     .abi_version = SK_ENV_ABI_VERSION, .struct_size = sizeof(sk_env_api), .name = "CartPole-v1",
-    .caps = SK_ENV_CAP_DETERMINISTIC | SK_ENV_CAP_STATE,
+    .caps = SK_ENV_CAP_DETERMINISTIC | SK_ENV_CAP_STATE | SK_ENV_CAP_RENDER,
     .describe = describe, .create = create, .destroy = destroy, .reset = reset, .step = step,
     .state_size = state_size, .state_save = state_save, .state_load = state_load,
+    .render = render,
 };

@@ -6,6 +6,7 @@
  * Config: goal_velocity (0): the least speed at the goal that counts [per step].
  * Threads: one instance, one thread at a time. */
 #include "core/base/rng.h"
+#include "envs/classic/hill.h"
 #include "envs/common.h"
 #include <math.h>
 #include <stdio.h>
@@ -122,9 +123,14 @@ static int state_load(void *self_v, int env, const void *bytes) {
     return 0;
 }
 
+static int render(void *self_v, int env, int *ret_width, int *ret_height, uint8_t *rgb) {
+    return sk__hill_render(((mountain_car *)self_v)->cars[env].x, X_GOAL, ret_width, ret_height, rgb);
+}
+
 const sk_env_api sk_env_mountain_car = {
     .abi_version = SK_ENV_ABI_VERSION, .struct_size = sizeof(sk_env_api), .name = "MountainCar-v0",
-    .caps = SK_ENV_CAP_DETERMINISTIC | SK_ENV_CAP_STATE,
+    .caps = SK_ENV_CAP_DETERMINISTIC | SK_ENV_CAP_STATE | SK_ENV_CAP_RENDER,
     .describe = describe, .create = create, .destroy = destroy, .reset = reset, .step = step,
     .state_size = state_size, .state_save = state_save, .state_load = state_load,
+    .render = render,
 };

@@ -8,6 +8,7 @@
  * Threads: one instance, one thread at a time. */
 #include "core/base/rng.h"
 #include "envs/common.h"
+#include "envs/draw.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -153,9 +154,21 @@ static int state_load(void *self_v, int env, const void *bytes) {
     return 0;
 }
 
+static int render(void *self_v, int env, int *ret_width, int *ret_height, uint8_t *rgb) {
+    static const sk_color paper = {255, 255, 255}, bar = {204, 77, 77}, axle = {20, 20, 20};
+    double                theta = ((pendulum *)self_v)->rods[env].theta;
+    if (sk__draw_size_only(ret_width, ret_height, rgb)) return 0;
+    sk_canvas canvas = {.rgb = rgb, .scale = 170, .origin_x = SK_DRAW_WIDTH / 2, .origin_y = SK_DRAW_HEIGHT / 2};
+    sk__draw_fill(&canvas, paper);
+    sk__draw_line(&canvas, 0, 0, -sin(theta), cos(theta), 0.18, bar); /* it turns counter-clockwise */
+    sk__draw_disc(&canvas, 0, 0, 0.045, axle);
+    return 0;
+}
+
 const sk_env_api sk_env_pendulum = {
     .abi_version = SK_ENV_ABI_VERSION, .struct_size = sizeof(sk_env_api), .name = "Pendulum-v1",
-    .caps = SK_ENV_CAP_DETERMINISTIC | SK_ENV_CAP_STATE,
+    .caps = SK_ENV_CAP_DETERMINISTIC | SK_ENV_CAP_STATE | SK_ENV_CAP_RENDER,
     .describe = describe, .create = create, .destroy = destroy, .reset = reset, .step = step,
     .state_size = state_size, .state_save = state_save, .state_load = state_load,
+    .render = render,
 };
