@@ -1,112 +1,166 @@
 #!/usr/bin/env python3
-"""The learning bars: every config below is trained with its seeds, then evaluated on 100 fresh episodes (deterministic
-actions, seeds 1000000 and up, which nothing else uses). Results go to docs/results.md, all seeds, met or not.
+"""The learning bars of bar_list.py: every config is trained with its seeds, then evaluated on 100 fresh episodes. All
+seeds are shown, met or not; --write puts them into docs/results.md.
 
-usage: tests/learn/bars.py [--only NAME] [--seeds N] [--write]      (from anywhere; needs ./skiff to be built)
+usage: tests/learn/bars.py [--only NAME,...] [--seeds N] [--jobs N] [--max-s N] [--write]
+       tests/learn/bars.py --list     what is done and what is missing, with an estimate of the seconds it takes
+       tests/learn/bars.py --check    docs/results.md anew from the finished seeds; runs nothing
 
-Resumes where it was stopped: finished (config, seed, commit) triples are kept in .cache/bars.json."""
-import argparse, datetime, json, os, platform, shutil, statistics, subprocess, sys, tempfile
+It goes on where it was stopped, by Ctrl-C, SIGTERM or kill -9: finished seeds are kept in .cache/bars.json, under the
+hash of the resolved config, and a seed in progress in .cache/bars/NAME-SEED/, with its checkpoints. Configs that do not
+exist yet, or that this skiff does not understand, are told and skipped. Exit status 0: all that were asked for have all
+their seeds and are met."""
+import argparse, os, signal, sys, time
+
+from bar_list import BARS
+from results_page import page, seeds_of, verdict
+from seed_run import Place, SeedRun, Trouble, checkpoints, resolve, version
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-CACHE = os.path.join(ROOT, ".cache", "bars.json")
-EPISODES, FIRST_SEED = 100, 1000000
-
-# name = config stem; bar on the mean return of 100 fresh episodes; published = what the literature reports
-BARS = [
-    dict(name="cartpole_ppo", env="CartPole-v1", algo="PPO", steps=100_000, bar=475.0, published="500 +- 0 @100k (rl-zoo)"),
-    dict(name="pendulum_ppo", env="Pendulum-v1", algo="PPO", steps=300_000, bar=-210.0, published="-172 +- 104 @100k (rl-zoo, gSDE)"),
-    dict(name="acrobot_ppo", env="Acrobot-v1", algo="PPO", steps=500_000, bar=-90.0, published="-73.5 +- 18.2 @1M (rl-zoo), -86.4 +- 1.3 @500k (CleanRL)"),
-    dict(name="mountain_car_ppo", env="MountainCar-v0", algo="PPO", steps=1_000_000, bar=-130.0, published="-110.4 +- 19.5 @1M (rl-zoo)"),
-    dict(name="frozen_lake_ppo", env="FrozenLake-v1 4x4 slippery", algo="PPO", steps=500_000, bar=0.70, published="0.74 best possible (Gymnasium)"),
-    dict(name="taxi_ppo", env="Taxi-v4", algo="PPO", steps=2_000_000, bar=7.0, published="8.46 best possible (Gymnasium)"),
-    dict(name="cliff_walking_ppo", env="CliffWalking-v1", algo="PPO", steps=300_000, bar=-17.0, published="-13 best possible"),
-]
+signals = []  # those that came
 
 
-def skiff(*args):
-    out = subprocess.run([os.path.join(ROOT, "skiff"), *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    return out.returncode, out.stdout, out.stderr
+def say(text):
+    print(text, file=sys.stderr, flush=True)
 
 
-def run_seed(bar, seed):
-    """Train and evaluate one seed; the run folder is temporary."""
-    folder = tempfile.mkdtemp(prefix="skiff-bars-")
-    try:
-        run = os.path.join(folder, "run")
-        code, _, err = skiff("train", os.path.join(ROOT, "configs", bar["name"] + ".yaml"), f"seed={seed}", "--run-dir", run)
-        if code not in (0, 3):  # 3: a goal was named and not met, which is a result too
-            sys.exit(f"{bar['name']} seed {seed}: exit code {code}\n{err}")
-        with open(os.path.join(run, "result.json")) as f:
-            result = json.load(f)
-        code, out, err = skiff("eval", run, "--episodes", str(EPISODES), "--seed", str(FIRST_SEED), "--json")
-        if code != 0:
-            sys.exit(f"{bar['name']} seed {seed}: evaluation failed\n{err}")
-        return dict(seed=seed, ret=json.loads(out)["episode_return_mean"], std=json.loads(out)["episode_return_std"],
-                    steps=result["num_env_steps_sampled_lifetime"], wall_s=result["wall_s"], device=result["device"])
-    finally:
-        shutil.rmtree(folder)
+def arguments():
+    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args.add_argument("--only", help="names of configs, with commas between")
+    args.add_argument("--seeds", type=int, help="no more than so many of each")
+    args.add_argument("--jobs", type=int, default=1, help="seeds side by side; they share the cores")
+    args.add_argument("--max-s", type=float, default=float("inf"), help="begin no new seed after so many seconds")
+    args.add_argument("--write", action="store_true"), args.add_argument("--list", action="store_true")
+    args.add_argument("--check", action="store_true")
+    args.add_argument("--skiff", default=os.environ.get("SKIFF_BIN") or os.path.join(ROOT, "skiff"), help="the program")
+    args.add_argument("--configs", default=os.path.join(ROOT, "configs"), help="folder")
+    args.add_argument("--cache", default=os.path.join(ROOT, ".cache"), help="folder")
+    args.add_argument("--page", default=os.path.join(ROOT, "docs", "results.md"), help="what --write and --check make")
+    args = args.parse_args()
+    names = [bar["name"] for bar in BARS]
+    args.only = args.only.split(",") if args.only else names
+    for name in set(args.only) - set(names):
+        raise Trouble(f"--only {name}: there is no such bar; there are {', '.join(names)}")
+    if args.jobs < 1:
+        raise Trouble(f"--jobs {args.jobs}: wanted 1 or more")
+    return args
 
 
-def iqm(values):
-    """Interquartile mean."""
-    v = sorted(values)
-    cut = len(v) // 4
-    return statistics.fmean(v[cut:len(v) - cut])
+def wanted(args, bar):
+    return range(1, min(bar["seeds"], args.seeds or bar["seeds"]) + 1)
 
 
-def commit():
-    out = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty", "--abbrev=12"], stdout=subprocess.PIPE, text=True)
-    return out.stdout.strip() or "unknown"
+def resolve_all(place):
+    """{name: hash of its config}, {name: why it has none}."""
+    keys, reasons = {}, {}
+    for bar in BARS:
+        try:
+            keys[bar["name"]] = resolve(place.program, place.config_of(bar))
+        except Trouble as why:
+            reasons[bar["name"]] = str(why)
+    return keys, reasons
 
 
-def machine():
-    model = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.processor())
-    return f"{os.cpu_count()} cores of {model}"
+def write_page(args, place, keys, reasons):
+    with open(args.page, "w") as file:
+        file.write(page(place.kept, keys, reasons))
+    say(f"wrote {args.page}")
 
 
-def table(rows, here):
-    head = ["# Learning results", "",
-            "Made by `tests/learn/bars.py --write`; do not edit. Return: mean of 100 fresh evaluation episodes after training",
-            "(deterministic actions), by seed, in the order of the seeds 1, 2, ... `met` counts seeds at or above the bar.", "",
-            f"{datetime.date.today()}, commit {here}, {machine()}, {rows[0][1][0]['device']}.", "",
-            "| config | bar | met | IQM | returns by seed | env steps by seed | seconds by seed | published |", "|---|---|---|---|---|---|---|---|"]
-    for bar, seeds in rows:
-        ok = sum(s["ret"] >= bar["bar"] for s in seeds)
-        head.append(f"| `configs/{bar['name']}.yaml` | {bar['bar']:g} within {bar['steps']:,} | {ok} of {len(seeds)} | "
-                    f"{iqm([s['ret'] for s in seeds]):.4g} | {', '.join('%.4g' % s['ret'] for s in seeds)} | "
-                    f"{', '.join(format(s['steps'], ',') for s in seeds)} | {', '.join('%.2f' % s['wall_s'] for s in seeds)} | "
-                    f"{bar['published']} |")
-    return "\n".join(head) + "\n"
+def tell(run):
+    r = run.result
+    note = "" if r["ret"] >= run.bar["bar"] else f", below the bar of {run.bar['bar']:g}"
+    say(f"{run}: return {r['ret']:.4g} after {r['steps']:,} steps, {r['wall_s']:.2f} s{note}")
+
+
+def run_all(place, todo, args):
+    """Seeds by their order, `jobs` at a time. Gives how many had trouble; what was stopped is left for the next time."""
+    threads = min(4, max(1, len(os.sched_getaffinity(0)) // args.jobs))  # more than 4 do not help a learner
+    running, failed, stopped_by, begun = [], 0, 0, time.monotonic()
+    while running or (todo and not signals and time.monotonic() - begun < args.max_s):
+        if len(signals) > stopped_by:
+            stopped_by = len(signals)
+            say("stopping: runs end with a checkpoint; once more ends them at once" if stopped_by == 1 else "killing")
+            for run in running:
+                run.stop(signal.SIGTERM if stopped_by == 1 else signal.SIGKILL)
+        while todo and len(running) < args.jobs and not signals and time.monotonic() - begun < args.max_s:
+            bar, seed, key = todo.pop(0)
+            running.append(SeedRun(place, bar, seed, key, threads, args.jobs))
+            running[-1].start()
+        for run in [r for r in running if r.poll()]:
+            running.remove(run)
+            failed += run.trouble is not None
+            if run.trouble:
+                say(f"{run}: {run.trouble}")
+            elif run.result:
+                place.put(run)
+                tell(run)
+            else:
+                say(f"{run}: stopped; the next call goes on with it")
+        time.sleep(0.02)
+    return failed
+
+
+def list_all(args, place, keys, reasons):
+    total = 0.0
+    print(f"{'config':30} {'seeds':>7} {'s/seed':>8} {'missing s':>10}")
+    for bar in BARS:
+        name = bar["name"]
+        if name not in args.only:
+            continue
+        if name in reasons:
+            print(f"{name:30} {reasons[name]}")
+            continue
+        done = {seed: place.get(bar, seed, keys[name]) for seed in wanted(args, bar)}
+        times = [e["wall_s"] for e in done.values() if e]
+        each = sum(times) / len(times) if times else bar["steps"] / bar["rate"]
+        left, notes = 0.0, []
+        for seed in (seed for seed, entry in done.items() if not entry):
+            reached = ([0] + checkpoints(os.path.join(place.runs, f"{name}-{seed}")))[-1]
+            left += each * (1 - min(1, reached / bar["steps"]))
+            notes += [f"seed {seed} at {reached:,}"] if reached else []
+        total += left
+        state = verdict(bar, seeds_of(place.kept, bar, keys)) if times else "not run yet"
+        print(f"{name:30} {len(times):2} of {len(done)} {each:8.1f}{' ' if times else '?'} {left:9.0f}  "
+              f"{'; '.join([state] + notes)}")
+    print(f"about {total:,.0f} s missing, one seed at a time (?: guessed)")
 
 
 def main():
-    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("--only"), args.add_argument("--seeds", type=int, default=5), args.add_argument("--write", action="store_true")
-    args = args.parse_args()
-    here, rows, failed = commit(), [], 0
-    os.makedirs(os.path.dirname(CACHE), exist_ok=True)
-    cache = json.load(open(CACHE)) if os.path.exists(CACHE) else {}
-    for bar in [b for b in BARS if args.only in (None, b["name"])]:
-        seeds = []
-        for seed in range(1, args.seeds + 1):
-            key = f"{bar['name']} {seed} {here}"
-            if key not in cache or here.endswith("-dirty"):
-                cache[key] = run_seed(bar, seed)
-                with open(CACHE, "w") as f:
-                    json.dump(cache, f)
-            seeds.append(cache[key])
-            print(f"{bar['name']} seed {seed}: return {cache[key]['ret']:.4g} after {cache[key]['steps']:,} steps, "
-                  f"{cache[key]['wall_s']:.2f} s", file=sys.stderr)
-        met = sum(s["ret"] >= bar["bar"] for s in seeds)
-        failed += met < 0.8 * len(seeds)
-        rows.append((bar, seeds))
-    text = table(rows, here)
-    print(text)
+    args = arguments()
+    place = Place(args.skiff, args.configs, args.cache)
+    if args.check:
+        write_page(args, place, {}, {})
+        return 0
+    place.commit = version(place.program)["commit"]
+    keys, reasons = resolve_all(place)
+    if args.list:
+        list_all(args, place, keys, reasons)
+        return 0
+    place.lock()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: signals.append(number))
+    asked = [bar for bar in BARS if bar["name"] in args.only]
+    for bar in asked:
+        if bar["name"] in reasons:
+            say(f"{bar['name']}: skipped: {reasons[bar['name']]}")
+    asked = [bar for bar in asked if bar["name"] in keys]
+    todo = [(bar, seed, keys[bar["name"]]) for bar in asked for seed in wanted(args, bar)
+            if not place.get(bar, seed, keys[bar["name"]])]
+    failed = run_all(place, todo, args)
     if args.write:
-        with open(os.path.join(ROOT, "docs", "results.md"), "w") as f:
-            f.write(text)
-    return 1 if failed else 0
+        write_page(args, place, keys, reasons)
+    verdicts = {bar["name"]: verdict(bar, seeds_of(place.kept, bar, keys)) for bar in asked}
+    for name, said in verdicts.items():
+        print(f"{name}: {said}")
+    if signals:
+        return 130
+    return 1 if failed or any(said != "met" for said in verdicts.values()) else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Trouble as why:
+        say(str(why))
+        sys.exit(2)
