@@ -132,9 +132,29 @@ void SK_K(dot_rows)(int rows, int k, const float *x, ptrdiff_t x_row, const floa
     }
 }
 
+/* Tiles of VL x VL in registers; zeros stand in for what lies past the last row or column of src. */
 void SK_K(transpose)(int rows, int cols, const float *src, ptrdiff_t src_ld, float *dst, ptrdiff_t dst_ld) {
-    for (int c = 0; c < cols; c++)
-        for (ptrdiff_t r = 0; r < dst_ld; r++) dst[c * dst_ld + r] = r < rows ? src[r * src_ld + c] : 0.0f;
+    for (int c = 0; c < cols; c += VL) {
+        int n_cols = cols - c < VL ? cols - c : VL;
+        for (int r = 0; r < dst_ld; r += VL) {
+            int n_rows = dst_ld - r < VL ? (int)(dst_ld - r) : VL;
+            vf  v[VL];
+            if (rows - r >= VL && n_cols == VL) {
+#pragma GCC unroll 16
+                for (int i = 0; i < VL; i++) v[i] = vload(src + (r + i) * src_ld + c);
+            } else {
+                for (int i = 0; i < VL; i++)
+                    v[i] = r + i < rows ? vload_n(src + (r + i) * src_ld + c, (size_t)n_cols) : vset(0.0f);
+            }
+            vtranspose(v);
+            if (n_rows == VL && n_cols == VL) {
+#pragma GCC unroll 16
+                for (int j = 0; j < VL; j++) vstore(dst + (c + j) * dst_ld + r, v[j]);
+            } else {
+                for (int j = 0; j < n_cols; j++) vstore_n(dst + (c + j) * dst_ld + r, v[j], (size_t)n_rows);
+            }
+        }
+    }
 }
 
 void SK_K(col_sum)(int rows, int n, const float *x, ptrdiff_t ld, float *out, int accumulate) {

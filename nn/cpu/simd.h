@@ -45,6 +45,13 @@ SK_INLINE vf vsel_ge(vf a, vf b, vf x, vf y) { return _mm512_mask_blend_ps(_mm51
 SK_INLINE __mmask16 vtail(size_t n) { return (__mmask16)((1u << n) - 1u); }
 SK_INLINE vf vload_n(const float *p, size_t n) { return _mm512_maskz_loadu_ps(vtail(n), p); }
 SK_INLINE void vstore_n(float *p, vf x, size_t n) { _mm512_mask_storeu_ps(p, vtail(n), x); }
+/* The lower (upper) halves of a and b, lane by lane in turn: a0 b0 a1 b1 ... */
+SK_INLINE vf vzip_low(vf a, vf b) {
+    return _mm512_permutex2var_ps(a, _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), b);
+}
+SK_INLINE vf vzip_high(vf a, vf b) {
+    return _mm512_permutex2var_ps(a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), b);
+}
 #elif defined(__AVX2__)
 #define SK_LEVEL v3
 #define VL 8
@@ -77,6 +84,12 @@ SK_INLINE vi vtail(size_t n) {
 }
 SK_INLINE vf vload_n(const float *p, size_t n) { return _mm256_maskload_ps(p, vtail(n)); }
 SK_INLINE void vstore_n(float *p, vf x, size_t n) { _mm256_maskstore_ps(p, vtail(n), x); }
+SK_INLINE vf vzip_low(vf a, vf b) {
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x20);
+}
+SK_INLINE vf vzip_high(vf a, vf b) {
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x31);
+}
 #else
 #define SK_LEVEL v2
 #define VL 4
@@ -114,10 +127,28 @@ SK_INLINE void vstore_n(float *p, vf x, size_t n) {
     vstore(t, x);
     memcpy(p, t, n * sizeof *p);
 }
+SK_INLINE vf vzip_low(vf a, vf b) { return _mm_unpacklo_ps(a, b); }
+SK_INLINE vf vzip_high(vf a, vf b) { return _mm_unpackhi_ps(a, b); }
 #endif
 
 /* Name of a kernel at this level: SK_K(gemm) -> sk__v4_gemm. */
 #define SK_K(name) SK_CAT(SK_CAT(SK_CAT(sk__, SK_LEVEL), _), name)
+
+/* Transpose VL vectors in place. A round of zipping v[i] with v[i + VL/2] turns the bits of (vector, lane) by one, so
+ * log2(VL) rounds exchange the two. */
+SK_INLINE void vtranspose(vf v[VL]) {
+#pragma GCC unroll 4
+    for (int round = VL; round > 1; round /= 2) {
+        vf w[VL];
+#pragma GCC unroll 8
+        for (int i = 0; i < VL / 2; i++) {
+            w[2 * i] = vzip_low(v[i], v[i + VL / 2]);
+            w[2 * i + 1] = vzip_high(v[i], v[i + VL / 2]);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++) v[i] = w[i];
+    }
+}
 
 /* Sum of the lanes, always in the same order: halves are added until one lane is left. */
 SK_INLINE float vsum(vf x) {
