@@ -10,6 +10,7 @@ int sk_cmd_check_env(int argc, char **argv); /* skiff check-env NAME|PLUGIN.so[:
 int sk_cmd_new_env(int argc, char **argv);   /* skiff new-env NAME [--dir DIR]             */
 int sk_cmd_train(int argc, char **argv);     /* skiff train FILE.yaml [key=value ...]        */
 int sk_cmd_eval(int argc, char **argv);      /* skiff eval CHECKPOINT                        */
+int sk_cmd_play(int argc, char **argv);      /* skiff play CHECKPOINT [--out FILE.mp4]      */
 int sk_cmd_export(int argc, char **argv);    /* skiff export POLICY --c NAME                 */
 int sk_cmd_config(int argc, char **argv);    /* skiff config FILE.yaml | --reference         */
 int sk_cmd_version(int argc, char **argv);   /* skiff version                                */

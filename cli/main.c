@@ -22,6 +22,7 @@ typedef struct command {
 static const command commands[] = {
     {"train", sk_cmd_train, "train from a config file"},
     {"eval", sk_cmd_eval, "evaluate a trained policy"},
+    {"play", sk_cmd_play, "film a trained policy at work"},
     {"export", sk_cmd_export, "write a trained policy as C source"},
     {"config", sk_cmd_config, "show what a config file comes to, or all keys"},
     {"envs", sk_cmd_envs, "list environments, or describe one"},
