@@ -52,6 +52,6 @@ uint64_t sk_batch_hash(const sk_batch_shape *s) {
 
 void sk_batch_map(const sk_batch_shape *shape, void *memory, sk_batch *ret_batch) {
     SK_ASSERT(memory && (uintptr_t)memory % COLUMN_ALIGN == 0);
-    ret_batch->shape = *shape;
+    *ret_batch = (sk_batch){.shape = *shape};
     lay_out(shape, memory, ret_batch);
 }

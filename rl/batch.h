@@ -59,6 +59,12 @@ typedef struct sk_batch {
     uint8_t          *valid;       /* (T x R)       0 = loss weight 0                     */
     float            *final_obs;   /* (T x R x O)   where an episode ended; optional      */
     sk_batch_episode *episode;     /* (T x R) room; fragment f's list starts at T * first_row */
+
+    /* only in what a replay draws (rl/replay.h), where T is 1; NULL else, as the columns above are that it lacks */
+    float            *next_obs;    /* (R x O)       after n steps                         */
+    float            *next_mask;   /* (R x K)                                             */
+    float            *discount;    /* (R)           of the value of next_obs; 0 = terminated */
+    float            *weight;      /* (R)           importance weight                     */
 } sk_batch;
 
 /* Bytes of a block; 0 if the shape is out of bounds (any dimension <= 0 where it must not, or beyond 2^40). */

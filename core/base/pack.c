@@ -209,10 +209,11 @@ struct sk_pack_writer {
     json_t      *json;     /* the head; holds `sections` too            */
     json_t      *sections; /* {name: [offset, size]}                    */
     uint64_t     body_bytes;
-    size_t       n_sections, n_room;
+    size_t       n_sections, n_room, n_runs; /* n_runs: of all sections together */
     struct section {
-        void  *bytes; /* owned, NULL if size is 0 */
-        size_t size;
+        void       *copy;  /* owned, NULL if there is none           */
+        const char *bytes; /* the first run; the copy, or borrowed   */
+        size_t      run_bytes, stride, n_runs;
     } *items;
 };
 
@@ -237,7 +238,7 @@ sk_status sk_pack_writer_create(sk_pack_kind kind, uint32_t version, sk_pack_wri
 void sk_pack_writer_destroy(sk_pack_writer **self_p) {
     if (!self_p || !*self_p) return;
     sk_pack_writer *self = *self_p;
-    for (size_t i = 0; i < self->n_sections; i++) free(self->items[i].bytes);
+    for (size_t i = 0; i < self->n_sections; i++) free(self->items[i].copy);
     free(self->items);
     json_decref(self->sections);
     json_decref(self->json);
@@ -263,29 +264,51 @@ static int reserve_section(sk_pack_writer *self, const char *name, size_t size) 
     return json_object_set_new(self->sections, name, entry) == 0;
 }
 
-sk_status sk_pack_writer_add(sk_pack_writer *self, const char *name, const void *bytes, size_t size,
-                             sk_error *reterr) {
-    SK_ASSERT(self && name && (bytes || size == 0));
+/* May a section of this name and size be added? */
+static sk_status check_section(const sk_pack_writer *self, const char *name, uint64_t size, sk_error *reterr) {
     if (!is_valid_name(name))
         return SK_FAIL(reterr, SK_EINVAL, "section '%.128s': a name is 1 to 128 printable characters", name);
     if (json_object_get(self->sections, name))
         return SK_FAIL(reterr, SK_EINVAL, "section '%s' was added before", name);
     if (size > FILE_BYTES_MAX || self->body_bytes + size > FILE_BYTES_MAX)
-        return SK_FAIL(reterr, SK_ELIMIT, "section '%s' with %zu bytes: a file ends at %llu bytes", name,
-                       size, (unsigned long long)FILE_BYTES_MAX);
+        return SK_FAIL(reterr, SK_ELIMIT, "section '%s' with %llu bytes: a file ends at %llu bytes", name,
+                       (unsigned long long)size, (unsigned long long)FILE_BYTES_MAX);
+    return SK_OK;
+}
+
+/* `section` begins to belong to the writer; it was checked and there is room. */
+static void push_section(sk_pack_writer *self, const struct section *section) {
+    self->items[self->n_sections++] = *section;
+    self->n_runs += section->n_runs;
+    self->body_bytes = align_up(self->body_bytes + section->run_bytes * section->n_runs);
+}
+
+sk_status sk_pack_writer_add(sk_pack_writer *self, const char *name, const void *bytes, size_t size,
+                             sk_error *reterr) {
+    SK_ASSERT(self && name && (bytes || size == 0));
+    SK_TRY(check_section(self, name, size, reterr));
     void *copy = size ? malloc(size) : NULL;
     if ((size && !copy) || !reserve_section(self, name, size)) {
         free(copy);
         return SK_FAIL(reterr, SK_ENOMEM, "section '%s': no room for %zu bytes", name, size);
     }
     if (size) memcpy(copy, bytes, size);
-    self->items[self->n_sections++] = (struct section){copy, size};
-    self->body_bytes = align_up(self->body_bytes + size);
+    push_section(self, &(struct section){copy, copy, size, size, 1});
+    return SK_OK;
+}
+
+sk_status sk_pack_writer_add_borrowed(sk_pack_writer *self, const char *name, const void *bytes, size_t run_bytes,
+                                      size_t stride, size_t n_runs, sk_error *reterr) {
+    SK_ASSERT(self && name && (bytes || run_bytes == 0 || n_runs == 0) && (stride >= run_bytes || n_runs < 2));
+    uint64_t size = run_bytes && n_runs > FILE_BYTES_MAX / run_bytes ? UINT64_MAX : (uint64_t)run_bytes * n_runs;
+    SK_TRY(check_section(self, name, size, reterr));
+    if (!reserve_section(self, name, (size_t)size)) return SK_FAIL(reterr, SK_ENOMEM, "section '%s': no memory", name);
+    push_section(self, &(struct section){NULL, bytes, run_bytes, stride, n_runs});
     return SK_OK;
 }
 
 /* Head, JSON and sections with their padding, then the hash of it all. `pieces` has room for
- * 4 + 2 * n_sections. */
+ * 4 + n_sections + n_runs. */
 static sk_status save_text(const sk_pack_writer *self, const char *path, const char *text, piece *pieces,
                            sk_error *reterr) {
     static const uint8_t zeros[SECTION_ALIGN];
@@ -309,8 +332,10 @@ static sk_status save_text(const sk_pack_writer *self, const char *path, const c
     pieces[n++] = (piece){text, l.json_bytes};
     pieces[n++] = (piece){zeros, body_at(&l) - HEAD_BYTES - l.json_bytes};
     for (size_t i = 0; i < self->n_sections; i++) {
-        size_t size = self->items[i].size;
-        pieces[n++] = (piece){self->items[i].bytes, size};
+        const struct section *from = &self->items[i];
+        size_t                size = from->run_bytes * from->n_runs;
+        for (size_t r = 0; r < from->n_runs; r++)
+            pieces[n++] = (piece){from->bytes + (from->run_bytes ? r * from->stride : 0), from->run_bytes};
         pieces[n++] = (piece){zeros, align_up(size) - size};
     }
     hash_pieces(pieces, n, hash);
@@ -324,7 +349,7 @@ sk_status sk_pack_writer_save(sk_pack_writer *self, const char *path, sk_error *
         return SK_FAIL(reterr, SK_EINVAL, "cannot write %s: the JSON key \"%s\" is the container's own", path,
                        SECTIONS_KEY);
     char     *text = sk_json_text(self->json);
-    piece    *pieces = calloc(4 + 2 * self->n_sections, sizeof *pieces);
+    piece    *pieces = calloc(4 + self->n_sections + self->n_runs, sizeof *pieces);
     sk_status status = text && pieces
                            ? save_text(self, path, text, pieces, reterr)
                            : SK_FAIL(reterr, SK_ENOMEM, "cannot write %s: no room for its JSON", path);

@@ -29,6 +29,10 @@ json_t *sk_pack_writer_json(sk_pack_writer *self);
 /* Add bytes under a name not used before. Copied. */
 SK_NODISCARD sk_status sk_pack_writer_add(sk_pack_writer *self, const char *name, const void *bytes,
                                           size_t size, sk_error *reterr);
+/* The same without a copy, for what is large: `n_runs` runs of `run_bytes`, each beginning `stride` bytes after the one
+ * before it, as one section. Borrowed: must stay as it is until the file is saved or the writer destroyed. */
+SK_NODISCARD sk_status sk_pack_writer_add_borrowed(sk_pack_writer *self, const char *name, const void *bytes,
+                                                   size_t run_bytes, size_t stride, size_t n_runs, sk_error *reterr);
 /* Write all of it to `path`, atomically. SK_EIO names the path and what the system said. */
 SK_NODISCARD sk_status sk_pack_writer_save(sk_pack_writer *self, const char *path, sk_error *reterr);
 

@@ -19,7 +19,10 @@ typedef enum sk_stream {
     SK_STREAM_ACTION = 3,   /* actions of a policy, by global row          */
     SK_STREAM_SHUFFLE = 4,  /* order of minibatches                        */
     SK_STREAM_ROLLOUT = 5,  /* `skiff rollout --random`, check-env actions */
-    SK_STREAM_TEST = 6
+    SK_STREAM_TEST = 6,
+    SK_STREAM_REPLAY = 7,   /* draws from a replay                         */
+    SK_STREAM_LEARNER = 8,  /* noise of an algorithm's updates             */
+    SK_STREAM_EXPLORE = 9   /* exploration noise, by global row            */
 } sk_stream;
 
 static inline uint64_t sk_stream_id(sk_stream family, uint64_t index) {
@@ -52,6 +55,7 @@ uint64_t sk_pcg64_next_u64(sk_pcg64 *self);
 uint32_t sk_pcg64_next_u32(sk_pcg64 *self);             /* buffered, low half first  */
 double   sk_pcg64_random(sk_pcg64 *self);               /* Generator.random(): [0,1) */
 double   sk_pcg64_uniform(sk_pcg64 *self, double low, double high); /* Generator.uniform */
+double   sk_pcg64_standard_normal(sk_pcg64 *self);      /* Generator.standard_normal() */
 /* Generator.integers(0, n) for n <= 2^32 (Lemire's method on buffered 32-bit words). n > 0. */
 uint32_t sk_pcg64_below(sk_pcg64 *self, uint32_t n);
 
