@@ -213,15 +213,15 @@ sk_tensor sk_graph_sample_categorical(sk_graph *g, sk_tensor logits, sk_tensor n
 sk_tensor sk_graph_sample_gaussian(sk_graph *g, sk_tensor mean, sk_tensor log_std, sk_tensor noise);
 /* An action tanh(mean + exp(log_std) * noise) and its log-probability in [-1, 1] (Haarnoja et al. 2018, appendix C),
  * by the stable form log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2 u)). mean ROWS, log_std ROWS or PARAM (1 x cols),
- * used as clamped to [-20, 2]; noise ROWS standard normal, no gradient. Result (B x cols + 1): action, log-prob; gradients
- * of both flow to mean and log_std (the reparameterised ones). */
+ * used as clamped to [-20, 2]; noise ROWS standard normal, no gradient. Result (B x cols + 1): action, log-prob;
+ * gradients of both flow to mean and log_std (the reparameterised ones). */
 sk_tensor sk_graph_squashed_gaussian(sk_graph *g, sk_tensor mean, sk_tensor log_std, sk_tensor noise);
 /* State-dependent exploration (Raffin et al. 2021): the noise of an action is x E with E ~ N(0, exp(log_std)^2), so its
  * log-deviation is 1/2 log(x^2 exp(log_std)^2 + 1e-6) (B x cols). x ROWS (B x k) features, no gradient to them (SB3's
  * learn_features = False); log_std PARAM (k x cols), used as clamped to [-20, 2]. */
 sk_tensor sk_graph_sde_log_std(sk_graph *g, sk_tensor x, sk_tensor log_std);
-/* mean + x (exp(log_std) * eps), the action of such a draw; eps ROWS (B x k * cols) standard normals, row-major k x cols,
- * each row its own. No gradient. */
+/* mean + x (exp(log_std) * eps), the action of such a draw; eps ROWS (B x k * cols) standard normals, row-major
+ * k x cols, each row its own. No gradient. */
 sk_tensor sk_graph_sde_sample(sk_graph *g, sk_tensor mean, sk_tensor x, sk_tensor log_std, sk_tensor eps);
 /* Schulman et al. 2017 eq. 7-9 with value clipping and a KL penalty. Result: SUM (1 x SK_PPO_N). */
 sk_tensor sk_graph_ppo_loss(sk_graph *g, const sk_ppo_loss_in *in);

@@ -23,8 +23,8 @@ sk_tensor sk_graph_sde_log_std(sk_graph *g, sk_tensor x, sk_tensor log_std) {
     if (!sk__usable(g, &x, 1)) return -1;
     const sk_node *xn = sk__node_of(g, x), *s = sk__node_of(g, log_std);
     if (!fits_features(xn, s))
-        return sk__refuse(g, "sde_log_std: features (B x %d) and log_std \"%s\" (%d x %d) do not fit", xn->cols, s->name,
-                          s->rows, s->cols);
+        return sk__refuse(g, "sde_log_std: features (B x %d) and log_std \"%s\" (%d x %d) do not fit", xn->cols,
+                          s->name, s->rows, s->cols);
     return sk__add_node(g, SK_OP_SDE_LOG_STD, SK_SCOPE_ROWS, 0, s->cols, (sk_tensor[]){x, log_std}, 2);
 }
 
@@ -35,8 +35,8 @@ sk_tensor sk_graph_sde_sample(sk_graph *g, sk_tensor mean, sk_tensor x, sk_tenso
     const sk_node *e = sk__node_of(g, eps);
     if (!fits_features(xn, s) || m->scope != SK_SCOPE_ROWS || m->cols != s->cols || !sk__is_row_data(e) ||
         (int64_t)e->cols != (int64_t)s->rows * s->cols)
-        return sk__refuse(g, "sde_sample: mean (B x %d), features (B x %d), log_std (%d x %d) and noise (B x %d) do not "
-                          "fit", m->cols, xn->cols, s->rows, s->cols, e->cols);
+        return sk__refuse(g, "sde_sample: mean (B x %d), features (B x %d), log_std (%d x %d) and noise (B x %d) do "
+                          "not fit", m->cols, xn->cols, s->rows, s->cols, e->cols);
     sk_tensor t = sk__add_node(g, SK_OP_SDE_SAMPLE, SK_SCOPE_ROWS, 0, s->cols, in, 4);
     if (t >= 0) g->nodes[t].needs_grad = 0;
     return t;

@@ -44,7 +44,8 @@ SK_NODISCARD sk_status sk_plan_create(sk_device *dev, const sk_graph *graph, sk_
 void sk_plan_destroy(sk_plan **self_p);
 /* Where an INPUT, TABLE or CONST lies: `bytes_offset` into a buffer. Cheap; rebind at will between runs. */
 void sk_plan_bind(sk_plan *self, sk_tensor t, sk_buffer *buf, size_t bytes_offset);
-/* The buffer of parameter group `group` >= 1 (sk_graph_group_floats), read in place; it must outlive the plan's runs. */
+/* The buffer of parameter group `group` >= 1 (sk_graph_group_floats), read in place; it must outlive the plan's runs.
+ * To run a graph that reads a group which is not bound is a mistake (SK_ASSERT). */
 void sk_plan_bind_group(sk_plan *self, int group, sk_buffer *params);
 /* An INPUT straight from host memory for this run (the CPU reads it in place; others copy). */
 void sk_plan_bind_host(sk_plan *self, sk_tensor t, const void *host);

@@ -143,7 +143,8 @@ static sk_status alloc_tables(cpu_plan *p, sk_error *reterr) {
     int    ok = (p->bound = calloc(n, sizeof *p->bound)) && (p->full = calloc(n, sizeof *p->full)) &&
              (p->packed = calloc(n, sizeof *p->packed)) && (p->live = calloc(n, sizeof *p->live)) &&
              (p->wanted = calloc(n, sizeof *p->wanted)) && (p->steps = calloc(n, sizeof *p->steps)) &&
-             (p->pack_list = calloc(n, sizeof *p->pack_list)) && (p->adds = calloc(n, sizeof *p->adds)) && (p->sum_at = calloc(n, sizeof *p->sum_at)) &&
+             (p->pack_list = calloc(n, sizeof *p->pack_list)) &&
+             (p->adds = calloc(n, sizeof *p->adds)) && (p->sum_at = calloc(n, sizeof *p->sum_at)) &&
              (p->value_at = malloc(n * sizeof *p->value_at)) && (p->grad_at = malloc(n * sizeof *p->grad_at)) &&
              (p->workers = calloc((size_t)p->n_workers, sizeof *p->workers));
     for (size_t t = 0; ok && t < n; t++) p->value_at[t] = p->grad_at[t] = NOWHERE;

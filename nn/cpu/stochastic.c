@@ -38,8 +38,8 @@ void SK_K(squashed)(const sk_squashed *g) {
     zero_pad(g->rows, g->cols + 1, g->out_ld, g->out);
 }
 
-/* d u = d action (1 - tanh(u)^2) + d logp 2 tanh(u); d mean = d u; d log_std = d u exp(log_std) noise - d logp, where it
- * is inside its clamp. 1 - tanh^2 = 4 t / (1 + t)^2 with t = exp(-2 |u|) */
+/* d u = d action (1 - tanh(u)^2) + d logp 2 tanh(u); d mean = d u; d log_std = d u exp(log_std) noise - d logp, where
+ * it is inside its clamp. 1 - tanh^2 = 4 t / (1 + t)^2 with t = exp(-2 |u|) */
 void SK_K(squashed_grad)(const sk_squashed *g) {
     for (int c = 0; c < g->cols; c++) {
         vf shared = vset(0.0f);

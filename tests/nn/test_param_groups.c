@@ -58,7 +58,8 @@ Test(param_groups, a_gradient_flows_through_weights_that_are_only_read) {
             if (n > 2) h = sk_graph_layer_norm(net.g, h, gamma, beta);
             net_minimize(&net, sk_graph_linear(net.g, h, v, SK_NO_TENSOR, SK_UNARY_SIGMOID));
             /* a trained bias on a weight that is only read, and the other way round */
-            sk_tensor bias = net_param(&net, 1, n, -0.3, 0.3, NET_PLAIN), u = net_param(&net, k, n, -0.3, 0.3, NET_PLAIN);
+            sk_tensor bias = net_param(&net, 1, n, -0.3, 0.3, NET_PLAIN);
+            sk_tensor u = net_param(&net, k, n, -0.3, 0.3, NET_PLAIN);
             net_minimize(&net, sk_graph_linear(net.g, x, w, bias, SK_UNARY_TANH));
             net_minimize(&net, sk_graph_linear(net.g, x, u, b, SK_UNARY_TANH));
             net_check(&net, WHAT("read only, k %d n %d", k, n), &net_steep);
@@ -73,7 +74,8 @@ Test(param_groups, a_weight_used_on_several_inputs_gets_the_sum_of_its_gradients
         int n = widths[i];
         sk_tensor x = net_rows(&net, 3, -1.0, 1.0, NET_PLAIN), y = net_input(&net, 3, -1.0, 1.0);
         sk_tensor w = net_param(&net, 3, n, -0.6, 0.6, NET_PLAIN), b = net_param(&net, 1, n, -0.6, 0.6, NET_PLAIN);
-        sk_tensor gamma = net_param(&net, 1, n, 0.5, 1.5, NET_PLAIN), beta = net_param(&net, 1, n, -0.5, 0.5, NET_PLAIN);
+        sk_tensor gamma = net_param(&net, 1, n, 0.5, 1.5, NET_PLAIN);
+        sk_tensor beta = net_param(&net, 1, n, -0.5, 0.5, NET_PLAIN);
         for (int use = 0; use < 3; use++) {
             sk_tensor at = use == 0 ? x : use == 1 ? y : sk_graph_unary(net.g, SK_UNARY_TANH, x);
             cr_assert_eq(sk_graph_param(net.g, sk_graph_node(net.g, w)->name, 3, n), w);

@@ -174,7 +174,8 @@ Test(squashed, density_integrates_to_one) {
                 if (i > 0) total += exp((double)out[1]) * (at - last);
                 last = at;
             }
-            cr_assert_float_eq(total, 1.0, 2e-3, "mean %g, log_std %g: %g", (double)means[m], (double)log_stds[s], total);
+            cr_assert_float_eq(total, 1.0, 2e-3, "mean %g, log_std %g: %g", (double)means[m], (double)log_stds[s],
+                               total);
         }
 }
 
@@ -239,7 +240,8 @@ Test(sde, agrees_with_double_and_a_row_does_not_depend_on_its_batch) {
             setenv("SKIFF_ISA", (const char[]){'v', (char)('0' + level), 0}, 1);
             sde_create(&n, cols, MANY);
             float *mean = guard_fill((size_t)(MANY * cols), &seed, -1.0, 1.0);
-            float *x = guard_fill(MANY * N_X, &seed, -1.0, 1.0), *eps = guard_fill((size_t)(MANY * N_X * cols), &seed, -2, 2);
+            float *x = guard_fill(MANY * N_X, &seed, -1.0, 1.0);
+            float *eps = guard_fill((size_t)(MANY * N_X * cols), &seed, -2, 2);
             int ld = sk_graph_node(n.g, n.stated)->ld;
             sk_plan_bind_host(n.plan, n.mean, mean);
             sk_plan_bind_host(n.plan, n.x, x);
