@@ -1,11 +1,13 @@
 /* registry: the algorithms of skiff. To add one: a folder, and a line here. */
 #include "algorithms/ppo/ppo.h"
+#include "algorithms/sac/sac.h"
 #include "rl/algorithm.h"
 
 #include <string.h>
 
 static const sk_algorithm_api *const algorithms[] = {
     &sk_ppo_api,
+    &sk_sac_api,
 };
 
 const sk_algorithm_api *sk_algorithm_at(int index) {

@@ -51,3 +51,11 @@ sk_status sk_init_orthogonal(float *w, int rows, int cols, int ld, float gain, u
     free(q);
     return SK_OK;
 }
+
+void sk_init_uniform(float *w, int rows, int cols, int ld, float bound, uint64_t seed, uint64_t index) {
+    uint32_t words[4];
+    for (int64_t i = 0; i < (int64_t)rows * cols; i++) {
+        if (i % 4 == 0) sk_philox(seed, sk_stream_id(SK_STREAM_INIT, index), (uint64_t)(i / 4), words);
+        w[i / cols * ld + i % cols] = bound * (2.0f * sk_u32_to_unit(words[i % 4]) - 1.0f);
+    }
+}

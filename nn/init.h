@@ -9,4 +9,7 @@
 SK_NODISCARD sk_status sk_init_orthogonal(float *w, int rows, int cols, int ld, float gain, uint64_t seed,
                                           uint64_t index, sk_error *reterr);
 
+/* Uniform in [-bound, bound), in the same place. */
+void sk_init_uniform(float *w, int rows, int cols, int ld, float bound, uint64_t seed, uint64_t index);
+
 #endif

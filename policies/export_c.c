@@ -65,6 +65,9 @@ static sk_status note_step(exporter *e, sk_tensor t, sk_error *reterr) {
 /* The steps from the observation to the head, each fed by the one before. */
 static sk_status find_steps(exporter *e, sk_error *reterr) {
     sk_net net;
+    if (sk_policy_model(e->policy)->kind != SK_POLICY_ACTOR_CRITIC || sk_policy_scales_actions(e->spaces, sk_policy_model(e->policy)))
+        return SK_FAIL(reterr, SK_EUNSUPPORTED, "policies that squash their actions, or choose by action values, have no C "
+                       "form yet; `skiff/policy.h` runs them");
     SK_TRY(sk_graph_create(&e->graph, reterr));
     sk_tensor obs = sk_graph_input(e->graph, "obs", e->spaces->obs_dim);
     sk_net_build(e->graph, e->spaces, sk_policy_model(e->policy), sk_policy_filter(e->policy), obs, &net);

@@ -3,6 +3,7 @@
 #include "nn/graph.h"
 #include "policies/net.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@ struct sk_policy {
     float           *params;
     sk_normalizer    normalizer;
     int64_t          version;
+    sk_exploration   exploration;
 };
 
 /* Append one slot; slots of one kind that follow each other make a run. Returns 0 if there is no room. */
@@ -66,6 +68,10 @@ sk_status sk_policy_spaces_of(const sk_env_spec *spec, const char *env_name, sk_
             s.part_n[s.n_parts] = part->n;
             s.part_start[s.n_parts++] = part->start;
         } else {
+            for (int k = 0; k < part->n && n_box + k < SK_POLICY_BOX_MAX; k++) {
+                s.box_low[n_box + k] = part->lows ? part->lows[k] : part->low;
+                s.box_high[n_box + k] = part->highs ? part->highs[k] : part->high;
+            }
             n_box += part->n;
         }
     }
@@ -106,10 +112,48 @@ sk_status sk_policy_spaces_same(const sk_policy_spaces *policy, const sk_policy_
     return SK_OK;
 }
 
+int sk_policy_scales_actions(const sk_policy_spaces *spaces, const sk_model_config *model) {
+    if (spaces->n_parts > 0) return 0;
+    return model->kind != SK_POLICY_ACTOR_CRITIC || model->squash_actions;
+}
+
+void sk_policy_to_env(const sk_policy_spaces *spaces, const sk_model_config *model, const sk_env_slot *action, int rows,
+                      sk_env_slot *ret_action) {
+    int slots = spaces->action_slots, n = rows * slots;
+    if (spaces->n_parts > 0) {
+        for (int i = 0; i < n; i++) ret_action[i].i = action[i].i + spaces->part_start[i % slots];
+    } else if (!sk_policy_scales_actions(spaces, model)) {
+        if (ret_action != action) memcpy(ret_action, action, (size_t)n * sizeof *action);
+    } else {
+        int squash = model->kind == SK_POLICY_ACTOR_CRITIC;
+        for (int i = 0; i < n; i++) {
+            float a = squash ? tanhf(action[i].f) : action[i].f;
+            float low = spaces->box_low[i % slots], high = spaces->box_high[i % slots];
+            ret_action[i].f = low + 0.5f * (a + 1.0f) * (high - low);
+        }
+    }
+}
+
+/* What [-1, 1] is scaled to must be there. */
+static sk_status check_bounds(const sk_policy_spaces *s, const sk_model_config *model, sk_error *reterr) {
+    if (!sk_policy_scales_actions(s, model)) return SK_OK;
+    if (s->action_slots > SK_POLICY_BOX_MAX)
+        return SK_FAIL(reterr, SK_EUNSUPPORTED, "environment \"%s\" has %d box actions; this policy scales at most %d",
+                       s->env_name, s->action_slots, SK_POLICY_BOX_MAX);
+    for (int i = 0; i < s->action_slots; i++)
+        if (!isfinite(s->box_low[i]) || !isfinite(s->box_high[i]) || !(s->box_low[i] < s->box_high[i]))
+            return SK_FAIL(reterr, SK_EUNSUPPORTED,
+                           "environment \"%s\": action %d has bounds [%g, %g]; this policy scales its actions from "
+                           "[-1, 1], which needs finite ones", s->env_name, i, (double)s->box_low[i],
+                           (double)s->box_high[i]);
+    return SK_OK;
+}
+
 /* Everything but the values of the parameters. */
 static sk_status create_empty(const sk_policy_spaces *spaces, const sk_model_config *model, sk_obs_filter filter,
                               sk_policy **ret_policy, sk_error *reterr) {
-    sk_status  status = SK_OK;
+    sk_status  status = check_bounds(spaces, model, reterr);
+    if (status != SK_OK) return status;
     sk_policy *self = calloc(1, sizeof *self);
     if (!self) return SK_FAIL(reterr, SK_ENOMEM, "policy: no memory");
     self->spaces = *spaces;
@@ -166,12 +210,15 @@ const float            *sk_policy_params_const(const sk_policy *self) { return s
 size_t                  sk_policy_n_floats(const sk_policy *self) { return sk_graph_param_floats(self->graph); }
 sk_normalizer          *sk_policy_normalizer(sk_policy *self) { return &self->normalizer; }
 const sk_normalizer    *sk_policy_normalizer_const(const sk_policy *self) { return &self->normalizer; }
+sk_exploration         *sk_policy_exploration(sk_policy *self) { return &self->exploration; }
 int64_t                 sk_policy_version(const sk_policy *self) { return self->version; }
 void                    sk_policy_set_version(sk_policy *self, int64_t version) { self->version = version; }
 
 int sk_policy_same_network(const sk_policy *a, const sk_policy *b) {
     int n = sk_graph_n_nodes(a->graph), same = n == sk_graph_n_nodes(b->graph) && a->filter == b->filter &&
                                                a->model.fcnet_activation == b->model.fcnet_activation &&
+                                               a->model.kind == b->model.kind &&
+                                               a->model.squash_actions == b->model.squash_actions &&
                                                a->spaces.n_runs == b->spaces.n_runs &&
                                                memcmp(a->spaces.runs, b->spaces.runs,
                                                       (size_t)a->spaces.n_runs * sizeof a->spaces.runs[0]) == 0;

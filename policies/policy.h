@@ -10,12 +10,14 @@
 #include "core/base/pack.h"
 #include "core/base/status.h"
 #include "nn/graph.h"
+#include "policies/exploration.h"
 #include "policies/model.h"
 #include "policies/normalizer.h"
 #include "skiff/env.h"
 #include <stdint.h>
 
-enum { SK_POLICY_FILE_VERSION = 1, SK_POLICY_PARTS_MAX = SK_ENV_FIELDS_MAX, SK_POLICY_RUNS_MAX = 64 };
+enum { SK_POLICY_FILE_VERSION = 2, SK_POLICY_PARTS_MAX = SK_ENV_FIELDS_MAX, SK_POLICY_RUNS_MAX = 64,
+       SK_POLICY_BOX_MAX = 64 };
 
 /* The spaces a policy was made for, without pointers. An observation row is O slots of 4 bytes; the network reads
  * integers as one-hot columns, floats as they are (or normalised). */
@@ -29,6 +31,8 @@ typedef struct sk_policy_spaces {
     int  n_parts;                         /* discrete parts; 0 = box actions              */
     int  part_n[SK_POLICY_PARTS_MAX];     /* choices                                      */
     int  part_start[SK_POLICY_PARTS_MAX]; /* the environment's number of choice 0         */
+    float box_low[SK_POLICY_BOX_MAX];     /* bounds of box actions, as far as there is room: what [-1, 1] is scaled to */
+    float box_high[SK_POLICY_BOX_MAX];
 } sk_policy_spaces;
 
 typedef struct sk_policy sk_policy;
@@ -41,7 +45,15 @@ SK_NODISCARD sk_status sk_policy_spaces_of(const sk_env_spec *spec, const char *
 SK_NODISCARD sk_status sk_policy_spaces_same(const sk_policy_spaces *policy, const sk_policy_spaces *env,
                                              sk_error *reterr);
 
-/* A policy with fresh parameters (orthogonal; gain sqrt 2 hidden, 0.01 policy head, 1 value head). Caller destroys. */
+/* Are the network's box actions in [-1, 1], to be scaled to the environment's bounds? */
+int sk_policy_scales_actions(const sk_policy_spaces *spaces, const sk_model_config *model);
+/* Actions as the network has them -> as the environment takes them (rows x action_slots): discrete choices get their
+ * `start`, squashed ones go through tanh, those in [-1, 1] are scaled to the bounds, others stay. In place is fine. */
+void sk_policy_to_env(const sk_policy_spaces *spaces, const sk_model_config *model, const sk_env_slot *action, int rows,
+                      sk_env_slot *ret_action);
+
+/* A policy with fresh parameters (policies/net.h). SK_EUNSUPPORTED: the model needs bounded actions and they have none,
+ * or more than SK_POLICY_BOX_MAX. Caller destroys. */
 SK_NODISCARD sk_status sk_policy_create(const sk_policy_spaces *spaces, const sk_model_config *model,
                                         sk_obs_filter filter, uint64_t seed, sk_policy **ret_policy, sk_error *reterr);
 void sk_policy_destroy(sk_policy **self_p);
@@ -57,6 +69,8 @@ sk_normalizer *sk_policy_normalizer(sk_policy *self);   /* (O); used if filter i
 const sk_normalizer *sk_policy_normalizer_const(const sk_policy *self);
 /* Same layers, activations, filter and places of all parameters? */
 int     sk_policy_same_network(const sk_policy *a, const sk_policy *b);
+/* How runners are to explore with it; an algorithm sets it before it asks for experience. Not part of files. */
+sk_exploration *sk_policy_exploration(sk_policy *self);
 int64_t sk_policy_version(const sk_policy *self);
 void    sk_policy_set_version(sk_policy *self, int64_t version);
 /* SHA-256 of the parameter buffer as hex. */

@@ -3,12 +3,15 @@
 #include "policies/policy.h"
 
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 static const char *const activation_names[] = {"tanh", "relu", "elu", "gelu", "silu", "sigmoid", "linear"};
+static const char *const kind_names[] = {"actor_critic", "squashed", "deterministic", "q"};
+static const char *const distribution_names[] = {"none", "c51", "quantile"};
 static const char *const filter_names[] = {"NoFilter", "MeanStdFilter"};
 
 static json_t *int_array(const int *v, int n) {
@@ -32,24 +35,51 @@ static json_t *runs_json(const sk_policy_spaces *s) {
     return array;
 }
 
-static json_t *spaces_json(const sk_policy_spaces *s) {
-    return json_pack("{s:s, s:i, s:o, s:i, s:i, s:o, s:o}", "env", s->env_name, "obs_dim", s->obs_dim, "obs_runs",
-                     runs_json(s), "action_slots",
-                     s->action_slots, "mask_size", s->mask_size, "discrete_n", int_array(s->part_n, s->n_parts),
-                     "discrete_start", int_array(s->part_start, s->n_parts));
+static json_t *float_array(const float *v, int n) {
+    json_t *array = json_array();
+    for (int i = 0; array && i < n; i++)
+        if (json_array_append_new(array, json_real((double)v[i]))) {
+            json_decref(array);
+            return NULL;
+        }
+    return array;
+}
+
+/* Bounds of actions are there only where the policy scales to them: they are finite then. */
+static json_t *spaces_json(const sk_policy_spaces *s, const sk_model_config *model) {
+    int n_box = sk_policy_scales_actions(s, model) ? s->action_slots : 0;
+    return json_pack("{s:s, s:i, s:o, s:i, s:i, s:o, s:o, s:o, s:o}", "env", s->env_name, "obs_dim", s->obs_dim,
+                     "obs_runs", runs_json(s), "action_slots", s->action_slots, "mask_size", s->mask_size, "discrete_n",
+                     int_array(s->part_n, s->n_parts), "discrete_start", int_array(s->part_start, s->n_parts), "box_low",
+                     float_array(s->box_low, n_box), "box_high", float_array(s->box_high, n_box));
+}
+
+static json_t *q_json(const sk_q_config *q) {
+    return json_pack("{s:b, s:b, s:s, s:I, s:f, s:f}", "dueling", q->dueling, "noisy", q->noisy, "distribution",
+                     distribution_names[q->distribution], "num_atoms", (json_int_t)q->num_atoms, "v_min", q->v_min,
+                     "v_max", q->v_max);
 }
 
 static json_t *model_json(const sk_model_config *m) {
     int hiddens[SK_LIST_MAX];
     for (int i = 0; i < m->fcnet_hiddens.n; i++) hiddens[i] = (int)m->fcnet_hiddens.v[i];
-    return json_pack("{s:o, s:s, s:b, s:b, s:b}", "fcnet_hiddens", int_array(hiddens, m->fcnet_hiddens.n),
-                     "fcnet_activation", activation_names[m->fcnet_activation], "vf_share_layers", m->vf_share_layers,
-                     "free_log_std", m->free_log_std, "layer_norm", m->layer_norm);
+    json_t *json = json_pack("{s:o, s:s, s:b, s:b, s:b, s:s, s:b, s:b, s:I}", "fcnet_hiddens",
+                             int_array(hiddens, m->fcnet_hiddens.n), "fcnet_activation",
+                             activation_names[m->fcnet_activation], "vf_share_layers", m->vf_share_layers,
+                             "free_log_std", m->free_log_std, "layer_norm", m->layer_norm, "kind", kind_names[m->kind],
+                             "squash_actions", m->squash_actions, "use_sde", m->use_sde, "sde_sample_freq",
+                             (json_int_t)m->sde_sample_freq);
+    if (json && m->kind == SK_POLICY_Q && json_object_set_new(json, "q", q_json(&m->q))) {
+        json_decref(json);
+        return NULL;
+    }
+    return json;
 }
 
 sk_status sk_policy_pack(const sk_policy *self, sk_pack_writer *writer, sk_error *reterr) {
     const sk_normalizer *norm = sk_policy_normalizer_const(self);
-    json_t *policy = json_pack("{s:o, s:o, s:s, s:f, s:I}", "spaces", spaces_json(sk_policy_spaces_get(self)), "model",
+    json_t *policy = json_pack("{s:o, s:o, s:s, s:f, s:I}", "spaces",
+                               spaces_json(sk_policy_spaces_get(self), sk_policy_model(self)), "model",
                                model_json(sk_policy_model(self)), "observation_filter",
                                filter_names[sk_policy_filter(self)], "normalizer_count", norm->count, "version",
                                (json_int_t)sk_policy_version(self));
@@ -103,6 +133,19 @@ static sk_status read_runs(json_t *json, sk_policy_spaces *s, sk_error *reterr) 
                    (long long)columns, s->obs_dim);
 }
 
+/* Files of version 1 have no bounds of actions; policies that need them refuse to be made without. */
+static sk_status read_floats(const json_t *array, float *out, int max, const char *what, sk_error *reterr) {
+    size_t n = json_array_size(array);
+    if (array && (!json_is_array(array) || n > (size_t)max))
+        return SK_FAIL(reterr, SK_ECORRUPT, "policy file: %s must be a list of at most %d", what, max);
+    for (size_t i = 0; i < n; i++) {
+        if (!json_is_number(json_array_get(array, i)))
+            return SK_FAIL(reterr, SK_ECORRUPT, "policy file: %s[%zu] must be a number", what, i);
+        out[i] = (float)json_number_value(json_array_get(array, i));
+    }
+    return SK_OK;
+}
+
 static sk_status read_spaces(json_t *json, sk_policy_spaces *s, sk_error *reterr) {
     const char  *env = NULL;
     json_t      *n = NULL, *start = NULL, *runs = NULL;
@@ -123,7 +166,46 @@ static sk_status read_spaces(json_t *json, sk_policy_spaces *s, sk_error *reterr
         n_start != s->n_parts || (s->n_parts > 0 && s->action_slots != s->n_parts) ||
         (s->mask_size != 0 && s->mask_size != choices))
         return SK_FAIL(reterr, SK_ECORRUPT, "policy file: the spaces contradict each other");
+    SK_TRY(read_floats(json_object_get(json, "box_low"), s->box_low, SK_POLICY_BOX_MAX, "box_low", reterr));
+    SK_TRY(read_floats(json_object_get(json, "box_high"), s->box_high, SK_POLICY_BOX_MAX, "box_high", reterr));
     return read_runs(runs, s, reterr);
+}
+
+static sk_status read_q(json_t *json, sk_q_config *q, sk_error *reterr) {
+    const char  *distribution = NULL;
+    int          dueling = 0, noisy = 0;
+    json_int_t   atoms = 0;
+    json_error_t why;
+    if (!json || json_unpack_ex(json, &why, 0, "{s:b, s:b, s:s, s:I, s:F, s:F}", "dueling", &dueling, "noisy", &noisy,
+                                "distribution", &distribution, "num_atoms", &atoms, "v_min", &q->v_min, "v_max",
+                                &q->v_max))
+        return SK_FAIL(reterr, SK_ECORRUPT, "policy file: model.q: %s", json ? why.text : "it is not there");
+    q->distribution = name_index(distribution, distribution_names, SK_COUNT(distribution_names));
+    q->dueling = dueling;
+    q->noisy = noisy;
+    q->num_atoms = atoms;
+    if (q->distribution >= 0 && atoms >= 1 && atoms <= 4096 && isfinite(q->v_min) && isfinite(q->v_max) &&
+        (q->distribution != SK_Q_C51 || (atoms >= 2 && q->v_min < q->v_max)))
+        return SK_OK;
+    return SK_FAIL(reterr, SK_ECORRUPT, "policy file: model.q makes no sense");
+}
+
+/* What files of version 1 do not say: they are all of one kind. */
+static sk_status read_kind(json_t *json, sk_model_config *m, sk_error *reterr) {
+    const char  *kind = kind_names[SK_POLICY_ACTOR_CRITIC];
+    int          squash = 0, sde = 0;
+    json_int_t   freq = -1;
+    json_error_t why;
+    if (json_unpack_ex(json, &why, 0, "{s?s, s?b, s?b, s?I}", "kind", &kind, "squash_actions", &squash, "use_sde", &sde,
+                       "sde_sample_freq", &freq))
+        return SK_FAIL(reterr, SK_ECORRUPT, "policy file: model: %s", why.text);
+    m->kind = name_index(kind, kind_names, SK_COUNT(kind_names));
+    m->squash_actions = squash;
+    m->use_sde = sde;
+    m->sde_sample_freq = freq;
+    if (m->kind < 0) return SK_FAIL(reterr, SK_ECORRUPT, "policy file: unknown kind of policy \"%.40s\"", kind);
+    if (freq < -1) return SK_FAIL(reterr, SK_ECORRUPT, "policy file: sde_sample_freq must be at least -1");
+    return m->kind == SK_POLICY_Q ? read_q(json_object_get(json, "q"), &m->q, reterr) : SK_OK;
 }
 
 static sk_status read_model(json_t *json, sk_model_config *m, sk_error *reterr) {
@@ -145,7 +227,7 @@ static sk_status read_model(json_t *json, sk_model_config *m, sk_error *reterr) 
     m->vf_share_layers = share;
     m->free_log_std = free_log_std;
     m->layer_norm = layer_norm;
-    return SK_OK;
+    return read_kind(json, m, reterr);
 }
 
 /* Parameters and statistics into a policy whose sizes are known now. */
@@ -201,6 +283,10 @@ sk_status sk_policy_unpack(const sk_pack *pack, sk_policy **ret_policy, sk_error
     int filter = name_index(filter_name, filter_names, SK_COUNT(filter_names));
     if (filter < 0 || !(count >= 0.0) || version < 0)
         return SK_FAIL(reterr, SK_ECORRUPT, "policy file: observation_filter, count or version make no sense");
+    if (model.kind == SK_POLICY_Q && spaces.n_parts != 1)
+        return SK_FAIL(reterr, SK_ECORRUPT, "policy file: action values for %d discrete actions, wanted 1", spaces.n_parts);
+    if (model.kind == SK_POLICY_DETERMINISTIC && spaces.n_parts != 0)
+        return SK_FAIL(reterr, SK_ECORRUPT, "policy file: a deterministic policy with discrete actions");
     SK_TRY(check_size(pack, &spaces, &model, reterr));
     sk_policy *policy = NULL;
     SK_TRY(sk_policy_create(&spaces, &model, (sk_obs_filter)filter, 0, &policy, reterr));

@@ -90,8 +90,7 @@ static void act_on_piece(skiff_policy *self, sk_inference_io io, const uint8_t *
     for (int i = 0; i < io.rows * s->mask_size; i++) self->mask[i] = mask ? (float)mask[i] : 1.0f;
     io.mask = s->mask_size > 0 ? self->mask : NULL;
     sk_inference_act(self->inference, &io);
-    for (int i = 0; s->n_parts > 0 && i < io.rows * s->action_slots; i++)
-        io.action[i].i += s->part_start[i % s->action_slots];
+    sk_policy_to_env(s, sk_policy_model(self->policy), io.action, io.rows, io.action);
 }
 
 /* `io` without rows and columns; its first_row is that of row 0. */

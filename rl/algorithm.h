@@ -10,6 +10,7 @@
 #include "nn/plan.h"
 #include "policies/policy.h"
 #include "rl/metrics.h"
+#include "rl/replay_config.h"
 #include "rl/source.h"
 #include "rl/train_config.h"
 
@@ -26,7 +27,12 @@ typedef struct sk_algorithm_api {
     const sk_key *keys;        /* its config keys; offsets into a struct of config_size bytes */
     int           n_keys;
     size_t        config_size;
-    int           keep_final_obs; /* needs that column of the batch                          */
+    int           keep_final_obs; /* needs that column of the stream's batches               */
+    /* What it decides about common keys: the kind of network, defaults of its own for keys that were not given. May be
+     * NULL. Called before all checks. */
+    void (*prepare)(const void *own, sk_train_config *config, const sk_config *cfg);
+    /* Where its config keeps the settings of the replay it learns from; NULL: it reads the stream itself. */
+    const sk_replay_config *(*replay)(const void *own);
     /* What keys cannot say one by one. SK_ECONFIG with the key's mark. */
     sk_status (*check)(const void *own, const sk_train_config *config, const sk_config *cfg, sk_error *reterr);
     sk_status (*create)(const sk_algorithm_context *context, void **ret_self, sk_error *reterr);

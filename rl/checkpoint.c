@@ -116,6 +116,7 @@ static sk_status fill_state(const sk_checkpoint_state *s, sk_pack_writer *writer
     SK_TRY(status);
     SK_TRY(sk_pack_writer_add(writer, "episode_window", s->window, sizeof *s->window, reterr));
     SK_TRY(sk_pack_writer_add(writer, "best_return", s->best_return, sizeof *s->best_return, reterr));
+    if (s->replay) SK_TRY(sk_replay_source_save(s->replay, writer, reterr));
     return s->algorithm->save(s->algorithm_self, writer, reterr);
 }
 
@@ -242,6 +243,7 @@ static sk_status read_state(const sk_pack *pack, const sk_checkpoint_state *s, s
     if (!json_is_true(json_object_get(json, "env_state_complete")))
         sk_log(SK_LOG_WARN, "environment \"%s\" cannot save its state: its episodes start anew, so the run goes on but not "
                "bit for bit", sk_env_info_get(s->env)->name);
+    if (s->replay) SK_TRY(sk_replay_source_load(s->replay, pack, reterr));
     return s->algorithm->load(s->algorithm_self, pack, reterr);
 }
 

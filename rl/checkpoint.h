@@ -8,6 +8,7 @@
 #include "policies/policy.h"
 #include "rl/algorithm.h"
 #include "rl/metrics.h"
+#include "rl/replay_source.h"
 #include "rl/stream.h"
 
 enum { SK_CHECKPOINT_VERSION = 1 };
@@ -20,6 +21,7 @@ typedef struct sk_checkpoint_state {
     const sk_algorithm_api *algorithm;
     void                   *algorithm_self;
     sk_stream_source       *stream;
+    sk_replay_source       *replay;       /* NULL: none                                    */
     sk_metrics             *metrics;
     sk_episode_window      *window;
     double                 *best_return;  /* of evaluations so far; -INFINITY = none       */

@@ -95,11 +95,6 @@ static void widen_mask(evaluator *e) {
     for (int i = 0; i < e->n_rows * e->info->mask_size; i++) e->mask[i] = (float)e->mask_u8[i];
 }
 
-static void add_start(evaluator *e) {
-    for (int i = 0; e->spaces->n_parts > 0 && i < e->n_rows * e->info->action_slots; i++)
-        e->action[i].i += e->spaces->part_start[i % e->info->action_slots];
-}
-
 /* Episodes beyond the last wanted one are played to keep rows busy and are not looked at. */
 static void count_episodes(evaluator *e) {
     int                 n = 0;
@@ -123,7 +118,7 @@ static sk_status play(evaluator *e, sk_evaluation *ret, sk_error *reterr) {
         sk_inference_act(e->inference, &(sk_inference_io){.rows = e->n_rows, .obs = e->obs, .mask = e->mask,
                                                           .deterministic = !p->stochastic, .seed = p->seed,
                                                           .counter = t, .action = e->action});
-        add_start(e);
+        sk_policy_to_env(e->spaces, sk_policy_model(p->policy), e->action, e->n_rows, e->action);
         SK_TRY(sk_vec_step_run(e->vec,
                                &(sk_vec_step){.action = e->action, .reward = e->reward, .terminated = e->terminated,
                                               .truncated = e->truncated, .valid = e->valid, .next_obs = e->obs,

@@ -16,7 +16,8 @@
     X(ENV_STEPS, "num_env_steps_sampled_lifetime", "env steps", BUDGET,                                                \
       "Steps taken in training environments since the first start of the run, resumed parts included.")                \
     X(ENV_STEPS_TRAINED, "num_env_steps_trained_lifetime", "env steps", BUDGET,                                        \
-      "Of those, steps that entered an update (each counted once, however many epochs used it).")                      \
+      "Of those, steps that entered an update (a batch of a stream counts once, however many epochs used it; "         \
+      "what is drawn from a replay counts each time).")                                                                \
     X(TIME_TOTAL, "time_total_s", "s", BUDGET, "Wall time of the run so far, resumed parts included.")                 \
     X(EPISODES, "num_episodes_lifetime", "episodes", BUDGET, "Training episodes that ended.")                          \
     X(RETURN_MEAN, "episode_return_mean", "reward", GOAL, "Mean return of the last 100 training episodes.")            \
@@ -52,6 +53,13 @@
       "KL in the first minibatch of the iteration; above 1e-6 acting and learning disagree about the policy.")         \
     X(FIRST_RATIO, "learner/first_minibatch_ratio_dev", "", GOAL, "Mean |ratio - 1| in that minibatch.")               \
     X(EPOCHS_DONE, "learner/num_epochs_done", "", GOAL, "Epochs of the iteration before a KL early stop.")             \
+    X(QF_LOSS, "learner/qf_loss", "reward^2", GOAL, "Loss of the action values, mean over the iteration's updates.")   \
+    X(QF_MEAN, "learner/qf_mean", "reward", GOAL, "Mean action value of the transitions that were learned from.")      \
+    X(TD_ERROR, "learner/td_error_mean", "reward", GOAL, "Mean absolute TD error of those.")                           \
+    X(ALPHA, "learner/alpha_value", "", GOAL, "Weight of the entropy (sac).")                                          \
+    X(ALPHA_LOSS, "learner/alpha_loss", "", GOAL, "Loss of that weight (sac).")                                        \
+    X(EXPLORATION, "learner/exploration", "", GOAL, "Epsilon, or the deviation of action noise, in force.")            \
+    X(REPLAY_SIZE, "replay/num_entries", "transitions", GOAL, "Transitions that can be drawn from the replay.")        \
     X(STEPS_PER_S, "perf/env_steps_per_s", "env steps/s", GOAL, "Throughput since the last report.")                   \
     X(TIME_ENV, "perf/time_env_s", "s", GOAL, "Time in environments since the last report, slowest runner.")           \
     X(TIME_INFERENCE, "perf/time_inference_s", "s", GOAL, "Time in the policy while acting, slowest runner.")          \

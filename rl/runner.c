@@ -21,10 +21,11 @@ typedef struct runner {
     sk_weights    weights;
     int           first_row, n_rows; /* its rows of the block                           */
     int           n_agents;
-    int           adds_start;        /* 1: some discrete action does not count from 0   */
+    int           changes_actions;   /* 1: the environment takes other numbers than the network gives */
     float        *next_obs;          /* (n_rows x O) what the next fragment starts from */
     uint8_t      *mask;              /* (n_rows x K) what the vec writes                */
-    sk_env_slot  *env_action;        /* (n_rows x S) with `start` added                 */
+    sk_env_slot  *env_action;        /* (n_rows x S) as the environment takes them      */
+    float        *ou;                /* (n_rows x S) noise of SK_EXPLORE_OU             */
     float        *final_obs;         /* (n_rows x O)                                    */
     float        *cut_obs, *cut_value; /* truncated rows' final observations and values */
     int          *cut_row;
@@ -56,6 +57,7 @@ static void runner_destroy(void *self) {
     free(r->next_obs);
     free(r->mask);
     free(r->env_action);
+    free(r->ou);
     free(r->final_obs);
     free(r->cut_obs);
     free(r->cut_value);
@@ -66,10 +68,11 @@ static void runner_destroy(void *self) {
 
 /* Sizes of one environment's record: head, vec state, then observations and masks of its rows. */
 static size_t state_bytes(const runner *r) { return sk_vec_has_state(r->vec) ? sk_vec_env_state_size(r->vec) : 0; }
+static size_t ou_bytes(const runner *r) { return (size_t)(r->n_agents * r->arg.shape.action_slots) * sizeof(float); }
 static size_t record_bytes(const runner *r) {
     size_t obs = (size_t)(r->n_agents * r->arg.shape.obs_dim) * sizeof(float);
     size_t mask = (size_t)(r->n_agents * r->arg.shape.mask_size);
-    return (sizeof(sk_runner_env_head) + state_bytes(r) + obs + mask + 15) / 16 * 16;
+    return (sizeof(sk_runner_env_head) + state_bytes(r) + obs + ou_bytes(r) + mask + 15) / 16 * 16;
 }
 
 static sk_status alloc_scratch(runner *r, sk_error *reterr) {
@@ -77,12 +80,13 @@ static sk_status alloc_scratch(runner *r, sk_error *reterr) {
     r->next_obs = calloc(obs, sizeof *r->next_obs);
     r->mask = calloc(n, (size_t)r->arg.shape.mask_size + 1);
     r->env_action = calloc(n * (size_t)r->arg.shape.action_slots, sizeof *r->env_action);
+    r->ou = calloc(n * (size_t)r->arg.shape.action_slots, sizeof *r->ou);
     r->final_obs = calloc(obs, sizeof *r->final_obs);
     r->cut_obs = calloc(obs, sizeof *r->cut_obs);
     r->cut_value = calloc(n, sizeof *r->cut_value);
     r->cut_row = calloc(n, sizeof *r->cut_row);
     r->state = calloc((size_t)r->arg.n_envs, record_bytes(r));
-    if (!r->next_obs || !r->mask || !r->env_action || !r->final_obs || !r->cut_obs || !r->cut_value || !r->cut_row ||
+    if (!r->next_obs || !r->mask || !r->env_action || !r->ou || !r->final_obs || !r->cut_obs || !r->cut_value || !r->cut_row ||
         !r->state)
         return SK_FAIL(reterr, SK_ENOMEM, "no memory for %zu rows", n);
     return SK_OK;
@@ -169,7 +173,8 @@ static sk_status runner_create(sk_call *call, void **ret_self, sk_error *reterr)
                                .filter = (sk_obs_filter)r->arg.filter, .params = r->weights.params,
                                .n_floats = (size_t)r->arg.n_floats, .max_rows = r->n_rows};
     SK_TRY_GOTO(sk_inference_create(&how, &r->inference, reterr));
-    for (int i = 0; i < r->arg.spaces.n_parts; i++) r->adds_start |= r->arg.spaces.part_start[i] != 0;
+    r->changes_actions = sk_policy_scales_actions(&r->arg.spaces, &r->arg.model);
+    for (int i = 0; i < r->arg.spaces.n_parts; i++) r->changes_actions |= r->arg.spaces.part_start[i] != 0;
     SK_TRY_GOTO(sk_vec_reset(r->vec, r->next_obs, r->arg.shape.mask_size ? r->mask : NULL, reterr));
     *ret_self = r;
     return SK_OK;
@@ -178,12 +183,18 @@ fail:
     return status;
 }
 
-/* The environment's own numbering of choices. */
 static const sk_env_slot *env_actions(runner *r, const sk_env_slot *action) {
-    if (!r->adds_start) return action;
-    int slots = r->arg.shape.action_slots;
-    for (int i = 0; i < r->n_rows * slots; i++) r->env_action[i].i = action[i].i + r->arg.spaces.part_start[i % slots];
+    if (!r->changes_actions) return action;
+    sk_policy_to_env(&r->arg.spaces, &r->arg.model, action, r->n_rows, r->env_action);
     return r->env_action;
+}
+
+/* The process starts anew with an episode. */
+static void reset_ou(runner *r, int t) {
+    const ptrdiff_t at = row_at(r, t);
+    const size_t    slots = (size_t)r->arg.shape.action_slots;
+    for (int i = 0; i < r->n_rows; i++)
+        if (r->batch.terminated[at + i] || r->batch.truncated[at + i]) memset(r->ou + (size_t)i * slots, 0, slots * sizeof *r->ou);
 }
 
 /* V(final observation) of the rows that were cut by the clock, also of agents that sat out the last step; 0 for all
@@ -222,10 +233,13 @@ static sk_status sample_step(runner *r, const sk_sample_in *in, int t, sk_fragme
     const int       slots = r->arg.shape.action_slots, timed = t % TIMED_EVERY == 0;
     sk_env_slot    *action = r->batch.action + at * slots;
     double          t0 = timed ? sk_clock_now_s() : 0.0;
+    const int64_t   now = in->first_step + t, sde_freq = r->arg.model.sde_sample_freq;
     sk_inference_act(r->inference,
                      &(sk_inference_io){.rows = r->n_rows, .obs = obs_at(r, t), .seed = r->arg.seed,
                                         .mask = r->arg.shape.mask_size ? mask_at(r, t) : NULL,
-                                        .counter = (uint64_t)(in->first_step + t), .first_row = r->first_row,
+                                        .counter = (uint64_t)now, .first_row = r->first_row, .ou = r->ou,
+                                        .explore = &in->explore,
+                                        .sde_counter = (uint64_t)(sde_freq > 0 ? now / sde_freq : in->first_step),
                                         .action = action, .logp = r->batch.logp + at, .value = r->batch.value + at});
     double t1 = timed ? sk_clock_now_s() : 0.0;
     SK_TRY(sk_vec_step_run(r->vec,
@@ -241,6 +255,7 @@ static sk_status sample_step(runner *r, const sk_sample_in *in, int t, sk_fragme
     }
     publish_mask(r, t + 1);
     value_cut_rows(r, t);
+    if (in->explore.kind == SK_EXPLORE_OU) reset_ou(r, t);
     note_episodes(r, t, head);
     if (r->batch.final_obs)
         memcpy(r->batch.final_obs + at * r->arg.shape.obs_dim, r->final_obs,
@@ -260,7 +275,8 @@ static sk_status save(runner *r, sk_error *reterr) {
         at += sizeof head;
         if (vec_bytes) SK_TRY(sk_vec_env_state_save(r->vec, e, at, reterr));
         memcpy(at + vec_bytes, (const char *)r->next_obs + (size_t)e * obs_bytes, obs_bytes);
-        memcpy(at + vec_bytes + obs_bytes, r->mask + (size_t)e * mask_bytes, mask_bytes);
+        memcpy(at + vec_bytes + obs_bytes, (const char *)r->ou + (size_t)e * ou_bytes(r), ou_bytes(r));
+        memcpy(at + vec_bytes + obs_bytes + ou_bytes(r), r->mask + (size_t)e * mask_bytes, mask_bytes);
     }
     return SK_OK;
 }
@@ -307,7 +323,8 @@ static sk_status load_one(runner *r, int e, const char *record, sk_error *reterr
     const char *at = record + sizeof head;
     SK_TRY(sk_vec_env_state_load(r->vec, e, at, reterr));
     memcpy((char *)r->next_obs + (size_t)e * obs_bytes, at + vec_bytes, obs_bytes);
-    memcpy(r->mask + (size_t)e * mask_bytes, at + vec_bytes + obs_bytes, mask_bytes);
+    memcpy((char *)r->ou + (size_t)e * ou_bytes(r), at + vec_bytes + obs_bytes, ou_bytes(r));
+    memcpy(r->mask + (size_t)e * mask_bytes, at + vec_bytes + obs_bytes + ou_bytes(r), mask_bytes);
     return SK_OK;
 }
 

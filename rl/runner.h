@@ -49,10 +49,11 @@ void   sk_weights_map(void *memory, size_t n_floats, int obs_dim, sk_weights *re
 typedef struct sk_sample_in {
     int64_t policy_version;
     int64_t first_step; /* global step index, per environment: names the draws            */
+    sk_exploration explore;
 } sk_sample_in;
 
 /* SAVE answers n_envs records of one size: this head, the vec's state of one environment, its rows'
- * observations and masks as floats. LOAD takes the same. `has_state` 0: the environment cannot save; the episode
+ * observations, exploration noise (SK_EXPLORE_OU) and masks. LOAD takes the same. `has_state` 0: the environment cannot save; the episode
  * starts anew after a load. */
 typedef struct sk_runner_env_head {
     uint64_t bytes;     /* of the whole record                                            */

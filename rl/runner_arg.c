@@ -9,23 +9,81 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The pairs of env.config, and two that other keys stand for. */
-enum { PAIRS_MAX = SK_PAIRS_MAX + 2 };
+/* The pairs of env.config, and those that other keys stand for. */
+enum { ROBOT_PAIRS = 8, PAIRS_MAX = SK_PAIRS_MAX + ROBOT_PAIRS };
 
 /* Parameters of an environment, and the memory that they point into. */
 typedef struct env_texts {
     char        name[2 * SK_ENV_NAME_MAX], timeout[32];
     const char *names[PAIRS_MAX], *values[PAIRS_MAX];
+    char *owned[ROBOT_PAIRS]; /* values that are not the config's own */
+    int   n_owned;
     sk_env_params params;
 } env_texts;
+
+static void env_texts_deinit(env_texts *self) {
+    for (int i = 0; i < self->n_owned; i++) free(self->owned[i]);
+}
 
 static void add_pair(env_texts *self, const char *name, const char *value) {
     self->names[self->params.n_config] = name;
     self->values[self->params.n_config++] = value;
 }
 
-/* The texts are the config's own. */
-static void read_texts(const sk_train_config *config, env_texts *self) {
+/* A pair whose value a stream has written. Closes it. */
+static sk_status add_written(env_texts *self, const char *name, FILE *out, char **text, sk_error *reterr) {
+    if (!out || fclose(out) != 0) {
+        if (out) free(*text);
+        return SK_FAIL(reterr, SK_ENOMEM, "env.%s: no memory", name);
+    }
+    self->owned[self->n_owned++] = *text;
+    add_pair(self, name, *text);
+    return SK_OK;
+}
+
+/* A list as one text: its items cannot hold a semicolon. */
+static sk_status add_list(env_texts *self, const char *name, const sk_texts *list, sk_error *reterr) {
+    if (list->n == 0) return SK_OK;
+    char  *text = NULL;
+    size_t size;
+    FILE  *out = open_memstream(&text, &size);
+    for (int i = 0; out && i < list->n; i++) fprintf(out, "%s%s", i ? "; " : "", list->at[i]);
+    return add_written(self, name, out, &text, reterr);
+}
+
+static sk_status add_numbers(env_texts *self, const char *name, const sk_pairs *pairs, sk_error *reterr) {
+    if (pairs->n == 0) return SK_OK;
+    char  *text = NULL;
+    size_t size;
+    FILE  *out = open_memstream(&text, &size);
+    for (int i = 0; out && i < pairs->n; i++)
+        fprintf(out, "%s%s = %.17g", i ? "; " : "", pairs->at[i].name, pairs->at[i].number);
+    return add_written(self, name, out, &text, reterr);
+}
+
+static sk_status add_number(env_texts *self, const char *name, double number, sk_error *reterr) {
+    char  *text = NULL;
+    size_t size;
+    FILE  *out = open_memstream(&text, &size);
+    if (out) fprintf(out, "%.17g", number);
+    return add_written(self, name, out, &text, reterr);
+}
+
+/* What env.name mujoco is made of. */
+static sk_status read_robot(const sk_train_config *config, env_texts *self, sk_error *reterr) {
+    const char *model = config->env.model, *keyframe = config->env.keyframe;
+    if (model && model[0]) add_pair(self, "model", model);
+    if (keyframe && keyframe[0]) add_pair(self, "keyframe", keyframe);
+    SK_TRY(add_number(self, "frame_skip", (double)config->env.frame_skip, reterr));
+    if (config->env.action_limit > 0) SK_TRY(add_number(self, "action_limit", config->env.action_limit, reterr));
+    SK_TRY(add_numbers(self, "reset_noise", &config->env.reset_noise, reterr));
+    SK_TRY(add_list(self, "observation", &config->env.observation, reterr));
+    SK_TRY(add_list(self, "reward", &config->env.reward, reterr));
+    return add_list(self, "terminate", &config->env.terminate, reterr);
+}
+
+/* Most texts are the config's own. Caller deinits, also after a failure. */
+static sk_status read_texts(const sk_train_config *config, env_texts *self, sk_error *reterr) {
     *self = (env_texts){.params = {.name = config->env.name, .plugin = config->env.plugin,
                                    .max_episode_steps = (int)config->env.max_episode_steps}};
     self->params.config_names = self->names;
@@ -37,16 +95,21 @@ static void read_texts(const sk_train_config *config, env_texts *self) {
         snprintf(self->name, sizeof self->name, "gymnasium:%s", gymnasium);
         self->params.name = self->name;
     }
-    if (!self->params.name || strncmp(self->params.name, "gymnasium:", 10) != 0) return;
+    const char *name = self->params.name ? self->params.name : "";
+    if (strcmp(name, "mujoco") == 0 || strncmp(name, "mujoco:", 7) == 0) return read_robot(config, self, reterr);
+    if (strncmp(name, "gymnasium:", 10) != 0) return SK_OK;
     if (config->env.python && config->env.python[0]) add_pair(self, "skiff.python", config->env.python);
     snprintf(self->timeout, sizeof self->timeout, "%.17g", config->env.timeout_s);
     add_pair(self, "skiff.timeout_s", self->timeout);
+    return SK_OK;
 }
 
 sk_status sk_env_create_from(const sk_train_config *config, sk_env **ret_env, sk_error *reterr) {
     env_texts texts;
-    read_texts(config, &texts);
-    return sk_env_create(&texts.params, ret_env, reterr);
+    sk_status status = read_texts(config, &texts, reterr);
+    if (status == SK_OK) status = sk_env_create(&texts.params, ret_env, reterr);
+    env_texts_deinit(&texts);
+    return status;
 }
 
 sk_status sk__env_text_encode(const sk_train_config *config, char **ret_text, sk_error *reterr) {
@@ -56,7 +119,11 @@ sk_status sk__env_text_encode(const sk_train_config *config, char **ret_text, sk
     const char *plugin = config->env.plugin ? config->env.plugin : "";
     if (plugin[0] && !realpath(plugin, absolute))
         return SK_FAIL(reterr, SK_ENOTFOUND, "environment plugin \"%s\": %s", plugin, strerror(errno));
-    read_texts(config, &texts);
+    sk_status status = read_texts(config, &texts, reterr);
+    if (status != SK_OK) {
+        env_texts_deinit(&texts);
+        return status;
+    }
     const char *name = params->name ? params->name : "";
     json_t     *pairs = json_object();
     int         bad = !pairs;
@@ -68,8 +135,9 @@ sk_status sk__env_text_encode(const sk_train_config *config, char **ret_text, sk
     *ret_text = all ? sk_json_text(all) : NULL;
     json_decref(pairs);
     json_decref(all);
-    return *ret_text ? SK_OK
-                     : SK_FAIL(reterr, SK_ENOMEM, "environment \"%s\": its config is no valid text", name);
+    if (!*ret_text) status = SK_FAIL(reterr, SK_ENOMEM, "environment \"%s\": its config is no valid text", name);
+    env_texts_deinit(&texts);
+    return status;
 }
 
 sk_status sk__env_text_open(const char *text, size_t size, sk_env **ret_env, sk_error *reterr) {

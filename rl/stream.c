@@ -32,7 +32,7 @@ struct sk_stream_source {
 };
 
 static sk_status stream_next(sk_source *base, const sk_batch **ret_batch, sk_error *reterr);
-static const sk_source_ops stream_ops = {stream_next};
+static const sk_source_ops stream_ops = {stream_next, NULL};
 
 sk_source     *sk_stream_source_of(sk_stream_source *self) { return &self->base; }
 sk_batch_shape sk_stream_shape(const sk_stream_source *self) { return self->batch.shape; }
@@ -249,7 +249,8 @@ static sk_status stream_next(sk_source *base, const sk_batch **ret_batch, sk_err
     sk_stream_source *self = (sk_stream_source *)base;
     double            start_s = sk_clock_now_s(), env_s = 0.0, inference_s = 0.0;
     publish_weights(self);
-    sk_sample_in in = {.policy_version = sk_policy_version(self->p.policy), .first_step = self->step};
+    sk_sample_in in = {.policy_version = sk_policy_version(self->p.policy), .first_step = self->step,
+                       .explore = *sk_policy_exploration(self->p.policy)};
     SK_TRY(sample_all(self, &in, reterr));
     SK_TRY(check_heads(self, reterr));
     for (int f = 0; f < self->n_runners; f++) { /* the slowest runner is what the learner waited for */

@@ -32,6 +32,7 @@ typedef struct trainer {
     sk_device             *device;
     sk_runtime            *runtime;
     sk_stream_source      *stream;
+    sk_replay_source      *replay; /* NULL: the algorithm reads the stream */
     void                  *algorithm;
     sk_metrics             metrics;
     sk_episode_window      window;
@@ -46,6 +47,7 @@ static int64_t env_steps(const trainer *t) { return (int64_t)sk_metrics_get(&t->
 
 static void close_trainer(trainer *t) {
     if (t->algorithm) t->setup.algorithm->destroy(t->algorithm);
+    sk_replay_source_destroy(&t->replay);
     sk_stream_destroy(&t->stream);
     sk_runtime_destroy(&t->runtime);
     sk_policy_destroy(&t->policy);
@@ -96,7 +98,7 @@ static sk_status create_policy(trainer *t, sk_error *reterr) {
 static sk_checkpoint_state checkpoint_state(trainer *t) {
     return (sk_checkpoint_state){.config = config_of(t), .env = t->setup.env, .policy = t->policy,
                                  .algorithm = t->setup.algorithm, .algorithm_self = t->algorithm, .stream = t->stream,
-                                 .metrics = &t->metrics, .window = &t->window, .best_return = &t->best_return,
+                                 .replay = t->replay, .metrics = &t->metrics, .window = &t->window, .best_return = &t->best_return,
                                  .device = sk_device_name(t->device)};
 }
 
@@ -134,6 +136,17 @@ static sk_status create_runtime(trainer *t, sk_error *reterr) {
     return sk_runtime_create(&params, &t->runtime, reterr);
 }
 
+static sk_status create_replay(trainer *t, sk_error *reterr) {
+    sk_replay_source_params params = {.stream = t->stream, .own = t->setup.algorithm->replay(t->setup.own),
+                                      .config = config_of(t), .env_name = sk_env_info_get(t->setup.env)->name,
+                                      .policy = t->policy, .metrics = &t->metrics};
+    return sk_replay_source_create(&params, &t->replay, reterr);
+}
+
+static sk_source *source_of(trainer *t) {
+    return t->replay ? sk_replay_source_of(t->replay) : sk_stream_source_of(t->stream);
+}
+
 static sk_status open_trainer(trainer *t, sk_error *reterr) {
     const sk_train_config *c = config_of(t);
     SK_TRY(sk_train_setup_init(&t->setup, t->p->cfg, reterr));
@@ -142,10 +155,11 @@ static sk_status open_trainer(trainer *t, sk_error *reterr) {
     SK_TRY(create_runtime(t, reterr));
     sk_stream_params stream = {.runtime = t->runtime, .env = t->setup.env, .config = c, .policy = t->policy,
                                .metrics = &t->metrics, .window = &t->window,
-                               .keep_final_obs = t->setup.algorithm->keep_final_obs};
+                               .keep_final_obs = t->setup.algorithm->keep_final_obs || t->setup.algorithm->replay};
     SK_TRY(sk_stream_create(&stream, &t->stream, reterr));
+    if (t->setup.algorithm->replay) SK_TRY(create_replay(t, reterr));
     sk_algorithm_context context = {.device = t->device, .policy = t->policy, .config = c, .own = t->setup.own,
-                                    .shape = sk_stream_shape(t->stream)};
+                                    .shape = t->replay ? sk_replay_source_shape(t->replay) : sk_stream_shape(t->stream)};
     SK_TRY(t->setup.algorithm->create(&context, &t->algorithm, reterr));
     t->best_return = -INFINITY;
     if (t->p->resume) {
@@ -268,7 +282,7 @@ static sk_status iterate(trainer *t, sk_error *reterr) {
     int64_t before = env_steps(t);
     clear_times(&t->metrics);
     t->evaluated = t->saved = 0;
-    SK_TRY(t->setup.algorithm->learn(t->algorithm, sk_stream_source_of(t->stream), &t->metrics, reterr));
+    SK_TRY(t->setup.algorithm->learn(t->algorithm, source_of(t), &t->metrics, reterr));
     sk_metrics_add(&t->metrics, SK_METRIC_TRAINING_ITERATION, 1.0);
     sk_metrics_set(&t->metrics, SK_METRIC_STEPS_PER_S, (double)(env_steps(t) - before) / (sk_clock_now_s() - start_s));
     sk_metrics_set(&t->metrics, SK_METRIC_TIME_TOTAL, t->former_s + sk_clock_now_s() - t->start_s);

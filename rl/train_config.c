@@ -26,6 +26,22 @@ const sk_key sk_train_config_keys[] = {
     {"env.config", SK_KEY_STRINGS, AT(env.config), "{}", .help = "Settings of the environment itself."},
     {"env.max_episode_steps", SK_KEY_INT, AT(env.max_episode_steps), "0", 0, INT_MAX, .unit = "env steps",
      .help = "Time limit of an episode; 0 = the environment's own."},
+    {"env.model", SK_KEY_STRING, AT(env.model), "",
+     .help = "env.name mujoco: the robot, an MJCF file (docs/own_robot.md)."},
+    {"env.frame_skip", SK_KEY_INT, AT(env.frame_skip), "1", 1, 10000, .unit = "physics steps",
+     .help = "env.name mujoco: steps of the model's timestep in each env step."},
+    {"env.observation", SK_KEY_TEXTS, AT(env.observation), "[]",
+     .help = "env.name mujoco: expressions, each a field of the observation; [] = qpos and qvel."},
+    {"env.reward", SK_KEY_TEXTS, AT(env.reward), "[]",
+     .help = "env.name mujoco: expressions whose sum is the reward; each is a metric too."},
+    {"env.terminate", SK_KEY_TEXTS, AT(env.terminate), "[]",
+     .help = "env.name mujoco: expressions; an episode ends when one is true."},
+    {"env.reset_noise", SK_KEY_NUMBERS, AT(env.reset_noise), "{}", 0, 1e9,
+     .help = "env.name mujoco: uniform noise, plus or minus, on qpos, qvel or parts of them when an episode begins."},
+    {"env.keyframe", SK_KEY_STRING, AT(env.keyframe), "",
+     .help = "env.name mujoco: the model's keyframe that episodes begin with; empty = its default pose."},
+    {"env.action_limit", SK_KEY_FLOAT, AT(env.action_limit), "0", 0, 1e9,
+     .help = "env.name mujoco: bound, plus or minus, of actuators without a ctrlrange; 0 = refuse such actuators."},
     {"seed", SK_KEY_INT, AT(seed), "0", 0, SEED_MAX,
      .help = "Of parameters, environments, actions and the order of minibatches."},
     {"device", SK_KEY_ENUM, AT(device), "auto", .choices = "auto|cpu|cuda",
@@ -36,7 +52,8 @@ const sk_key sk_train_config_keys[] = {
     {"env_runners.num_envs_per_env_runner", SK_KEY_INT, AT(env_runners.num_envs_per_env_runner), "1", 1,
      65536, .help = "Environments that each of them steps together."},
     {"env_runners.rollout_fragment_length", SK_KEY_INT, AT(env_runners.rollout_fragment_length), "2048", 1,
-     1e6, .unit = "env steps", .help = "Steps of every environment in one fragment of experience."},
+     1e6, .unit = "env steps",
+     .help = "Steps of every environment in one fragment of experience; if not given, 1 for algorithms with a replay."},
     {"env_runners.placement", SK_KEY_ENUM, AT(env_runners.placement), "thread",
      .choices = "thread|process|remote", .help = "Where runners live."},
     {"env_runners.observation_filter", SK_KEY_ENUM, AT(env_runners.observation_filter), "NoFilter",
@@ -74,10 +91,13 @@ const sk_key sk_train_config_keys[] = {
      .help = "Continuous actions: where that logarithm starts."},
     {"model.layer_norm", SK_KEY_BOOL, AT(model.layer_norm), "false",
      .help = "Layer normalisation before every hidden activation."},
-
-    {"training.train_batch_size", SK_KEY_INT, AT(train_batch_size), "0", 0, INT_MAX, .unit = "env steps",
-     .help = "Env steps of one iteration, always runners x environments x fragment length. 0 = derived; "
-             "given and different is refused."},
+    {"model.squash_actions", SK_KEY_BOOL, AT(model.squash_actions), "false",
+     .help = "ppo, continuous actions: tanh of the Gaussian's draw, scaled to the bounds, instead of clipping at them."},
+    {"model.use_sde", SK_KEY_BOOL, AT(model.use_sde), "false",
+     .help = "ppo and sac, continuous actions: state-dependent exploration (gSDE): noise is a function of the "
+             "observation that is drawn anew only now and then."},
+    {"model.sde_sample_freq", SK_KEY_INT, AT(model.sde_sample_freq), "-1", -1, INT_MAX, .unit = "env steps",
+     .help = "use_sde: steps between draws of that function; -1 = once per fragment."},
 
     {"evaluation.interval_steps", SK_KEY_INT, AT(evaluation.interval_steps), "0", 0, 1e15,
      .unit = "env steps", .help = "Training steps between evaluations; 0 = only when the run stops."},
@@ -178,21 +198,37 @@ static sk_status check_stop(const sk_train_config *self, const sk_config *cfg, s
     return SK_OK;
 }
 
-/* One iteration's experience: its size must be the one that was asked for, and one that can be counted. */
+/* One round of experience must be one that can be counted. */
 static sk_status check_batch(const sk_train_config *self, const sk_config *cfg, sk_error *reterr) {
     int64_t n_envs = sk_train_config_n_envs(self), length = self->env_runners.rollout_fragment_length;
-    int64_t steps = sk_train_config_batch_steps(self), asked = self->train_batch_size;
+    int64_t steps = sk_train_config_batch_steps(self);
     if (steps > INT_MAX)
         return SK_FAIL(reterr, SK_ECONFIG,
                        "%s: one iteration would be %" PRId64 " env steps (%" PRId64 " environments x "
                        "env_runners.rollout_fragment_length %" PRId64 "), at most %d are possible",
                        sk_config_mark(cfg, "env_runners"), steps, n_envs, length, INT_MAX);
-    if (asked != 0 && asked != steps)
-        return SK_FAIL(reterr, SK_ECONFIG,
-                       "%s: training.train_batch_size is %" PRId64 ", but one iteration is %" PRId64
-                       " env steps: %" PRId64 " environments x env_runners.rollout_fragment_length %" PRId64
-                       "; leave it out or make them agree",
-                       sk_config_mark(cfg, "training.train_batch_size"), asked, steps, n_envs, length);
+    return SK_OK;
+}
+
+/* Keys that only the robots of env.name mujoco have. A resolved config gives all keys, so defaults are no fault. */
+static sk_status check_robot(const sk_train_config *self, const sk_config *cfg, sk_error *reterr) {
+    const struct {
+        const char *key;
+        bool        is_set;
+    } keys[] = {{"env.model", *self->env.model},
+                {"env.frame_skip", self->env.frame_skip != 1},
+                {"env.observation", self->env.observation.n > 0},
+                {"env.reward", self->env.reward.n > 0},
+                {"env.terminate", self->env.terminate.n > 0},
+                {"env.reset_noise", self->env.reset_noise.n > 0},
+                {"env.keyframe", *self->env.keyframe},
+                {"env.action_limit", self->env.action_limit != 0}};
+    if (strcmp(self->env.name, "mujoco") == 0 || strncmp(self->env.name, "mujoco:", 7) == 0) return SK_OK;
+    for (int i = 0; i < SK_COUNT(keys); i++) {
+        if (!keys[i].is_set) continue;
+        return SK_FAIL(reterr, SK_ECONFIG, "%s: %s is only for env.name mujoco, got \"%.60s\"",
+                       sk_config_mark(cfg, keys[i].key), keys[i].key, self->env.name);
+    }
     return SK_OK;
 }
 
@@ -207,6 +243,7 @@ static sk_status check_env(const sk_train_config *self, const sk_config *cfg, sk
     if (*self->env.python && !of_python)
         return SK_FAIL(reterr, SK_ECONFIG, "%s: env.python is only for env.gymnasium",
                        sk_config_mark(cfg, "env.python"));
+    SK_TRY(check_robot(self, cfg, reterr));
     if (*self->env.name || *self->env.plugin || *self->env.gymnasium) return SK_OK;
     return SK_FAIL(reterr, SK_ECONFIG,
                    "%s: env is missing, wanted the name of an environment, e.g. \"env: CartPole-v1\" (`skiff envs` "

@@ -22,6 +22,13 @@ typedef struct sk_train_config {
         double      timeout_s;     /* patience with one request to it                                */
         sk_pairs    config;
         int64_t     max_episode_steps; /* 0 = what the env says                                      */
+
+        /* env.name mujoco: any robot (docs/own_robot.md) */
+        const char *model, *keyframe;  /* MJCF file; "" = none                                       */
+        int64_t     frame_skip;        /* physics steps per env step                                 */
+        sk_texts    observation, reward, terminate; /* expressions                                   */
+        sk_pairs    reset_noise;       /* place -> amount                                            */
+        double      action_limit;      /* of actuators without a ctrlrange; 0 = refused              */
     } env;
 
     struct {
@@ -43,8 +50,6 @@ typedef struct sk_train_config {
     } learners;
 
     sk_model_config model; /* keys `model.*`; hidden layers and the rest                             */
-
-    int64_t train_batch_size; /* `training.train_batch_size`: 0 = derived; given and different: refused */
 
     struct {
         int64_t interval_steps; /* 0 = only when the run stops                                       */
@@ -69,7 +74,7 @@ extern const sk_key sk_train_config_keys[];
 extern const int    sk_train_config_n_keys;
 
 /* What the keys cannot say one by one: stop names are metrics (with the nearest name) and at least one is a budget
- * or a goal that evaluation can reach, train_batch_size fits, placement remote is refused for now, device cuda is
+ * or a goal that evaluation can reach, a batch can be counted, placement remote is refused for now, device cuda is
  * refused on a machine without, an evaluation goal needs evaluation.interval_steps > 0, checkpoint.keep >= 1, ...
  * Messages carry the key's mark. SK_ECONFIG. */
 SK_NODISCARD sk_status sk_train_config_check(const sk_train_config *self, const sk_config *cfg, sk_error *reterr);

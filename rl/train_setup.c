@@ -38,8 +38,13 @@ sk_status sk_train_setup_init(sk_train_setup *self, sk_config *cfg, sk_error *re
     if (!self->own) return SK_FAIL(reterr, SK_ENOMEM, "train: no memory");
     parts_of(self, parts);
     SK_TRY(sk_config_bind(cfg, parts, 2, reterr));
+    if (self->algorithm->replay && !sk_config_given(cfg, "env_runners.rollout_fragment_length"))
+        self->config.env_runners.rollout_fragment_length = 1; /* a replay learns as it goes */
+    if (self->algorithm->prepare) self->algorithm->prepare(self->own, &self->config, cfg);
     self->plugin_path = *self->config.env.plugin ? realpath(self->config.env.plugin, NULL) : NULL;
     if (self->plugin_path) self->config.env.plugin = self->plugin_path; /* one that is not there is refused below */
+    self->model_path = *self->config.env.model ? realpath(self->config.env.model, NULL) : NULL;
+    if (self->model_path) self->config.env.model = self->model_path;
     SK_TRY(sk_train_config_check(&self->config, cfg, reterr));
     SK_TRY(self->algorithm->check(self->own, &self->config, cfg, reterr));
     sk_status status = sk_env_create_from(&self->config, &self->env, reterr);
@@ -54,6 +59,7 @@ void sk_train_setup_deinit(sk_train_setup *self) {
     sk_env_destroy(&self->env);
     free(self->own);
     free(self->plugin_path);
+    free(self->model_path);
     *self = (sk_train_setup){0};
 }
 

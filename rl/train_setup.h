@@ -13,7 +13,7 @@ typedef struct sk_train_setup {
     void                   *own;  /* the algorithm's bound config */
     sk_env                 *env;
     sk_policy_spaces        spaces;
-    char                   *plugin_path; /* absolute, so that the run's config.yaml works from anywhere; or NULL */
+    char *plugin_path, *model_path; /* absolute, so that the run's config.yaml works from anywhere; or NULL */
 } sk_train_setup;
 
 /* Bind and check everything. SK_ECONFIG, SK_ENOTFOUND, SK_EENV, SK_EUNSUPPORTED. On failure there is still something to

@@ -13,6 +13,7 @@ typedef struct sk_ppo_config {
     double      kl_coeff, kl_target; /* adaptive penalty (their section 4)                           */
     double      target_kl;           /* > 0: stop an iteration's epochs when the mean KL exceeds 1.5 of it */
     int64_t     num_epochs, minibatch_size;
+    int64_t     train_batch_size;    /* 0 = derived; given and different: refused                    */
     bool        normalize_advantages;
     double      grad_clip;           /* global norm; 0 = none                                        */
     double      adam_epsilon;

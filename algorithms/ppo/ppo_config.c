@@ -10,6 +10,9 @@ const sk_key sk__ppo_keys[SK__PPO_N_KEYS] = {
      "Trade of bias against variance in generalized advantage estimation.", NULL},
     {"training.num_epochs", SK_KEY_INT, AT(num_epochs), "10", 1, 10000, NULL, "epochs",
      "Passes over each batch.", NULL},
+    {"training.train_batch_size", SK_KEY_INT, AT(train_batch_size), "0", 0, 1e9, NULL, "env steps",
+     "Env steps of one iteration, always runners x environments x fragment length. 0 = derived; given and different is "
+     "refused.", NULL},
     {"training.minibatch_size", SK_KEY_INT, AT(minibatch_size), "64", 1, 1 << 24, NULL, "rows",
      "Samples per update; the last minibatch of an epoch may be smaller.", NULL},
     {"training.clip_param", SK_KEY_SCHEDULE, AT(clip_param), "0.2", 0.0, 10.0, NULL, "",
@@ -38,7 +41,14 @@ const sk_key sk__ppo_keys[SK__PPO_N_KEYS] = {
 
 sk_status sk__ppo_check(const void *own, const sk_train_config *config, const sk_config *cfg, sk_error *reterr) {
     const sk_ppo_config *c = own;
-    int64_t              rows = sk_train_config_batch_steps(config);
+    int64_t              rows = sk_train_config_batch_steps(config), asked = c->train_batch_size;
+    if (asked != 0 && asked != rows)
+        return SK_FAIL(reterr, SK_ECONFIG,
+                       "%s: training.train_batch_size is %lld, but one iteration is %lld env steps: %lld environments x "
+                       "env_runners.rollout_fragment_length %lld; leave it out or make them agree",
+                       sk_config_mark(cfg, "training.train_batch_size"), (long long)asked, (long long)rows,
+                       (long long)sk_train_config_n_envs(config),
+                       (long long)config->env_runners.rollout_fragment_length);
     if (c->minibatch_size > rows)
         return SK_FAIL(reterr, SK_ECONFIG,
                        "%s: training.minibatch_size %lld is larger than a batch of %lld env steps "

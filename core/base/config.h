@@ -29,6 +29,12 @@ typedef struct sk_int_list {
     int64_t v[SK_LIST_MAX];
 } sk_int_list;
 
+/* SK_KEY_TEXTS: ["a", b, 1.5], or a single scalar, as texts, which are owned by the config. */
+typedef struct sk_texts {
+    int         n;
+    const char *at[SK_LIST_MAX];
+} sk_texts;
+
 /* SK_KEY_SCHEDULE: a number, or a list of [env step, value], linear between, constant outside. */
 typedef struct sk_schedule {
     int    n;
@@ -55,7 +61,8 @@ typedef enum sk_key_type {
     SK_KEY_LIST,     /* sk_int_list; range is of each element                        */
     SK_KEY_SCHEDULE, /* sk_schedule; range is of each value                          */
     SK_KEY_NUMBERS,  /* sk_pairs                                                     */
-    SK_KEY_STRINGS   /* sk_pairs                                                     */
+    SK_KEY_STRINGS,  /* sk_pairs                                                     */
+    SK_KEY_TEXTS     /* sk_texts                                                     */
 } sk_key_type;
 
 typedef struct sk_key {

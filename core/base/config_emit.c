@@ -132,9 +132,22 @@ static sk_status write_pairs(const writer *w, const sk_key *key, const sk_pairs 
     return SK_OK;
 }
 
+/* A nested block, one text a line, or []. */
+static sk_status write_texts(const writer *w, const sk_key *key, const sk_texts *texts, int depth) {
+    if (texts->n < 0 || texts->n > SK_LIST_MAX)
+        return SK_FAIL(w->reterr, SK_EINVAL, "%s has %d elements, wanted 0 to %d", key->path, texts->n, SK_LIST_MAX);
+    if (texts->n == 0) fputs(" []", w->out);
+    for (int i = 0; i < texts->n; i++) {
+        fprintf(w->out, "\n%*s- ", 2 * depth, "");
+        SK_TRY(write_text(w, key, texts->at[i], true));
+    }
+    return SK_OK;
+}
+
 /* What follows the colon. */
 static sk_status write_value(const writer *w, const sk_key *key, const void *at, int depth) {
     if (key->type == SK_KEY_NUMBERS || key->type == SK_KEY_STRINGS) return write_pairs(w, key, at, depth);
+    if (key->type == SK_KEY_TEXTS) return write_texts(w, key, at, depth);
     fputc(' ', w->out);
     switch (key->type) {
     case SK_KEY_BOOL: fputs(*(const bool *)at ? "true" : "false", w->out); return SK_OK;
@@ -157,7 +170,8 @@ static sk_status write_value(const writer *w, const sk_key *key, const void *at,
     case SK_KEY_LIST: return write_list(w, key, at);
     case SK_KEY_SCHEDULE: return write_schedule(w, key, at);
     case SK_KEY_NUMBERS:
-    case SK_KEY_STRINGS: break;
+    case SK_KEY_STRINGS:
+    case SK_KEY_TEXTS: break;
     }
     return SK_OK;
 }
@@ -208,7 +222,8 @@ static void write_type(FILE *out, const sk_key *key) {
                                         [SK_KEY_LIST] = "list of integers",
                                         [SK_KEY_SCHEDULE] = "number or schedule",
                                         [SK_KEY_NUMBERS] = "map of numbers",
-                                        [SK_KEY_STRINGS] = "map of scalars"};
+                                        [SK_KEY_STRINGS] = "map of scalars",
+                                        [SK_KEY_TEXTS] = "list of scalars"};
     if (key->type != SK_KEY_ENUM) {
         fputs(names[key->type], out);
         return;

@@ -75,6 +75,7 @@ typedef union sk__value {
     sk_int_list list;
     sk_schedule schedule;
     sk_pairs    pairs;
+    sk_texts    texts;
 } sk__value;
 
 /* Read one key's value. SK_ECONFIG names the mark, the key, what it must be and what it is. */

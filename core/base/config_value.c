@@ -34,6 +34,7 @@ size_t sk__key_size(sk_key_type type) {
     case SK_KEY_SCHEDULE: return sizeof(sk_schedule);
     case SK_KEY_NUMBERS:
     case SK_KEY_STRINGS: return sizeof(sk_pairs);
+    case SK_KEY_TEXTS: return sizeof(sk_texts);
     }
     return 0;
 }
@@ -196,6 +197,7 @@ void sk__words_wanted(const sk_key *key, char words[SK__WORDS_MAX]) {
         snprintf(words, SK__WORDS_MAX, "a map of at most %d numbers%s%.80s", SK_PAIRS_MAX, gap, range);
         break;
     case SK_KEY_STRINGS: snprintf(words, SK__WORDS_MAX, "a map of at most %d scalars", SK_PAIRS_MAX); break;
+    case SK_KEY_TEXTS: snprintf(words, SK__WORDS_MAX, "a list of at most %d scalars", SK_LIST_MAX); break;
     }
 }
 
@@ -264,6 +266,22 @@ static sk_status read_list(const sk_key *key, const sk__node *node, sk_int_list 
         if (!read_int(child, at) || !in_range(key, (double)*at))
             return misfit_at(key, ret_list->n, wanted, child, reterr);
         ret_list->n++;
+    }
+    return SK_OK;
+}
+
+static sk_status read_texts(const sk_key *key, const sk__node *node, sk_texts *ret_texts, sk_error *reterr) {
+    if (node->kind == SK__SCALAR) {
+        *ret_texts = (sk_texts){.n = 1, .at = {node->text}};
+        return SK_OK;
+    }
+    if (node->kind != SK__LIST) return misfit(key, node, reterr);
+    for (const sk__node *child = node->first; child; child = child->next) {
+        if (ret_texts->n == SK_LIST_MAX)
+            return SK_FAIL(reterr, SK_ECONFIG, "%s: %s has more than %d elements", child->mark, key->path,
+                           SK_LIST_MAX);
+        if (child->kind != SK__SCALAR) return misfit_at(key, ret_texts->n, "a scalar", child, reterr);
+        ret_texts->at[ret_texts->n++] = child->text;
     }
     return SK_OK;
 }
@@ -374,6 +392,7 @@ sk_status sk__value_read(const sk_key *key, const sk__node *node, sk__value *ret
     case SK_KEY_SCHEDULE: return read_schedule(key, node, &ret_value->schedule, reterr);
     case SK_KEY_NUMBERS:
     case SK_KEY_STRINGS: return read_pairs(key, node, &ret_value->pairs, reterr);
+    case SK_KEY_TEXTS: return read_texts(key, node, &ret_value->texts, reterr);
     }
     return misfit(key, node, reterr);
 }

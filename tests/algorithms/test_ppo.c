@@ -78,7 +78,7 @@ static sk_status synth_next(sk_source *base, const sk_batch **ret_batch, sk_erro
     *ret_batch = b;
     return SK_OK;
 }
-static const sk_source_ops synth_ops = {synth_next};
+static const sk_source_ops synth_ops = {.next = synth_next};
 
 /* ---- a learner ---- */
 

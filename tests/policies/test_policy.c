@@ -323,7 +323,7 @@ Test(policy_file, refuses_foreign_and_newer_files) {
     cr_assert_eq(load_forged((forged){.kind = SK_PACK_CHECKPOINT}, &e), SK_ECORRUPT);
     has(e.msg, "checkpoint");
     cr_assert_eq(load_forged((forged){.version = SK_POLICY_FILE_VERSION + 1}, &e), SK_EVERSION);
-    has(e.msg, "version 2");
+    has(e.msg, "version 3");
     cr_assert_eq(load_forged((forged){.leave_out = "params"}, &e), SK_ECORRUPT);
     has(e.msg, "params");
     cr_assert_eq(load_forged((forged){.leave_out = "normalizer"}, &e), SK_ECORRUPT);

@@ -182,15 +182,6 @@ Test(train_config, something_must_be_able_to_end_the_run) {
     accepts(HEAD "stop: {episode_return_mean: 450}\n");
 }
 
-Test(train_config, refuses_a_batch_size_that_does_not_follow) {
-    refuses("x.yaml:4:12: training.train_batch_size is 100, but one iteration is 2048 env steps: 1 "
-            "environments x "
-            "env_runners.rollout_fragment_length 2048; leave it out or make them agree",
-            HEAD BUDGET "training: {train_batch_size: 100}\n");
-    accepts(HEAD BUDGET "training: {train_batch_size: 2048}\n");
-    accepts(HEAD BUDGET "training: {train_batch_size: 0}\n");
-}
-
 Test(train_config, refuses_an_iteration_beyond_counting) {
     refuses("x.yaml:4:1: one iteration would be 65536000000 env steps (65536 environments x "
             "env_runners.rollout_fragment_length 1000000), at most 2147483647 are possible",

@@ -26,6 +26,17 @@ static void refuses(const char *yaml, const char *set, sk_status wanted, const c
     sk_config_destroy(&cfg);
 }
 
+Test(train_setup, refuses_a_batch_size_that_does_not_follow) {
+    refuses(minimal, "training.train_batch_size=100", SK_ECONFIG, "training.train_batch_size is 100, but one iteration is "
+            "2048 env steps: 1 environments x ", "leave it out or make them agree");
+    sk_train_setup s;
+    sk_config     *cfg;
+    sk_error       e;
+    cr_assert_eq(init(minimal, "training.train_batch_size=2048", &s, &cfg, &e), SK_OK, "%s", e.msg);
+    sk_train_setup_deinit(&s);
+    sk_config_destroy(&cfg);
+}
+
 Test(train_setup, has_the_defaults_of_stable_baselines3) {
     sk_train_setup s;
     sk_config     *cfg;
