@@ -27,9 +27,13 @@ double sk_bench_fma_gflops(void);
 
 /* The benchmarks; each prints its rows. */
 SK_NODISCARD sk_status sk_bench_ppo(const sk_bench *self, sk_error *reterr);
+SK_NODISCARD sk_status sk_bench_sac(const sk_bench *self, sk_error *reterr);
+SK_NODISCARD sk_status sk_bench_td3(const sk_bench *self, sk_error *reterr);
+SK_NODISCARD sk_status sk_bench_dqn(const sk_bench *self, sk_error *reterr);
 SK_NODISCARD sk_status sk_bench_env(const sk_bench *self, sk_error *reterr);
 SK_NODISCARD sk_status sk_bench_inference(const sk_bench *self, sk_error *reterr);
 SK_NODISCARD sk_status sk_bench_kernels(const sk_bench *self, sk_error *reterr);
+SK_NODISCARD sk_status sk_bench_replay(const sk_bench *self, sk_error *reterr);
 SK_NODISCARD sk_status sk_bench_runtime(const sk_bench *self, sk_error *reterr);
 
 /* Is there such a row in `skiff bench runtime`? SK_ENOTFOUND names the nearest. */
