@@ -39,9 +39,9 @@ typedef struct sk_expr_place {
  * of the caller's arrays (base >= 1), or fails with a sentence about what there is instead. */
 typedef struct sk_expr_scope {
     const char *const *kinds; /* words that "/" may follow, NULL at the end       */
-    sk_status (*find)(const void *of, const char *kind, const char *name, const char *part, sk_expr_place *ret_place,
+    sk_status (*find)(void *of, const char *kind, const char *name, const char *part, sk_expr_place *ret_place,
                       sk_error *reterr);
-    const void *of;
+    void *of;
 } sk_expr_scope;
 
 /* Several expressions that are run together. */

@@ -14,7 +14,7 @@ enum { X = 1, Y, ONE, TOOL, N_BASES };
 static double x_values[] = {1, 2, 3}, y_values[] = {-4, 5}, one_values[] = {7}, tool_values[] = {10, 20, 30};
 static const char *const kinds[] = {"tool", NULL};
 
-static sk_status find(const void *of, const char *kind, const char *name, const char *part, sk_expr_place *ret,
+static sk_status find(void *of, const char *kind, const char *name, const char *part, sk_expr_place *ret,
                       sk_error *reterr) {
     (void)of;
     if (!*kind && !*part && strcmp(name, "x") == 0) *ret = (sk_expr_place){X, 0, 3};
