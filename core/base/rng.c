@@ -1,4 +1,5 @@
 #include "core/base/rng.h"
+#include "core/base/rng_ziggurat.h"
 #include "core/base/status.h"
 
 #include <math.h>
@@ -148,4 +149,31 @@ uint32_t sk_pcg64_below(sk_pcg64 *self, uint32_t n) {
         while ((uint32_t)product < threshold) product = (uint64_t)sk_pcg64_next_u32(self) * n;
     }
     return (uint32_t)(product >> 32);
+}
+
+/* Beyond r (Marsaglia 1964): x = -ln(u1) / r is kept if 2 (-ln u2) > x^2. */
+static double normal_tail(sk_pcg64 *self) {
+    for (;;) {
+        double x = -ZIGGURAT_R_INVERSE * log1p(-sk_pcg64_random(self));
+        double y = -log1p(-sk_pcg64_random(self));
+        if (y + y > x * x) return ZIGGURAT_R + x;
+    }
+}
+
+/* One word gives the layer (8 bits), the sign (1) and the place in the layer (52). */
+double sk_pcg64_standard_normal(sk_pcg64 *self) {
+    for (;;) {
+        uint64_t word = sk_pcg64_next_u64(self);
+        int      layer = (int)(word & 0xff);
+        uint64_t place = (word >> 9) & 0xfffffffffffffu;
+        double   x = (double)place * ZIGGURAT_WIDTH[layer];
+        if ((word >> 8) & 1) x = -x;
+        if (place < ZIGGURAT_INSIDE[layer]) return x;
+        if (layer == 0) {
+            double far = normal_tail(self);
+            return (place >> 8) & 1 ? -far : far; /* the sign is another bit here, as in NumPy */
+        }
+        double low = ZIGGURAT_HEIGHT[layer], high = ZIGGURAT_HEIGHT[layer - 1];
+        if ((high - low) * sk_pcg64_random(self) + low < exp(-0.5 * x * x)) return x;
+    }
 }

@@ -33,8 +33,8 @@ typedef struct sk_mujoco_lib {
 #define SK_MUJOCO_FIELD(name) __typeof__(&name) name;
     SK_MUJOCO_FUNCTIONS(SK_MUJOCO_FIELD)
 #undef SK_MUJOCO_FIELD
-    char path[4096]; /* of the library */
-    char dir[4096];  /* the folder it came from */
+    char dir[4000];  /* the folder it came from */
+    char path[4096]; /* of the library          */
 } sk_mujoco_lib;
 
 /* The one library of this process; loaded by the first call, never unloaded. Borrowed for ever. SK_ENOTFOUND (says how

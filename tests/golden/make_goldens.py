@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Record trajectories of Gymnasium's environments for tests/envs/. Run by hand; needs gymnasium >= 1.4, numpy >= 2.
+"""Record trajectories of Gymnasium's environments for tests/envs/. Run by hand; needs gymnasium[mujoco] 1.4.0 with
+mujoco 4.0.0 and numpy >= 2.
 
     python3 tests/golden/make_goldens.py [FOLDER [STEPS]]    (default: the folder of this script)
 
@@ -11,6 +12,11 @@ One file per environment and config. Lines:
                                           then an `o` line follows (the reset continues the random stream)
 Numbers are float32, printed so that they read back to the same bits, or integers. MASK is info["action_mask"], of
 environments that give one; not after a step that ends an episode.
+
+The files of MuJoCo's environments (needs mujoco 4.0.0) hold mostly checksums, one line per reset and step:
+    run SEED AMPLITUDE                    actions are AMPLITUDE * U(-high, high), from default_rng(SEED + 1000)
+    HASH [REWARD TERM TRUNC] OBS...       of all numbers of this run so far (see `Hash`); in some lines the numbers
+                                          themselves follow, as hexadecimal float32
 """
 import math
 import pathlib
@@ -128,6 +134,47 @@ def record(name, action_of, steps, seeds, out, label="", **config):
                     print(f"o {text(obs, info)}", file=file)
 
 
+class Hash:
+    """FNV-1a over 32-bit words; of its 64 bits the upper 32 are written."""
+    def __init__(self):
+        self.state = 0xCBF29CE484222325
+
+    def add(self, values):
+        for word in np.asarray(values, dtype=np.float32).view(np.uint32).tolist():
+            self.state = ((self.state ^ word) * 0x100000001B3) % 2**64
+        return f"{self.state >> 32:08x}"
+
+
+def record_mujoco(name, steps, out):
+    import mujoco
+    with open(out / f"{name}.txt", "w") as file:
+        print(f"# {name} of Gymnasium {gym.__version__}, MuJoCo {mujoco.__version__}, NumPy {np.__version__},",
+              f"{' '.join(platform.libc_ver())}, {platform.machine()}", file=file)
+        print("# made by tests/golden/make_goldens.py, which explains the lines", file=file)
+        for seed, amplitude in ((0, 1.0), (1, 0.5), (42, 0.125)):
+            env = gym.make(name)
+            rng, high = np.random.default_rng(seed + 1000), float(env.action_space.high[0])
+            seen = Hash()
+
+            def put(values, in_full):
+                numbers = [float(np.float32(v)).hex() for v in values] if in_full else []
+                print(" ".join((seen.add(values), *numbers)), file=file)
+
+            print(f"run {seed} {amplitude}", file=file)
+            obs, _ = env.reset(seed=seed)
+            put(obs, True)
+            for t in range(1, steps + 1):
+                action = rng.uniform(-high, high, env.action_space.shape).astype(np.float32) * np.float32(amplitude)
+                obs, reward, terminated, truncated, _ = env.step(action)
+                put([reward, terminated, truncated, *obs], t in (1, 2, 10) or t % 100 == 0)
+                if terminated or truncated:
+                    obs, _ = env.reset()
+                    put(obs, False)
+
+
+MUJOCO = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5", "Humanoid-v5", "HumanoidStandup-v5", "Swimmer-v5",
+          "Reacher-v5", "Pusher-v5", "InvertedPendulum-v5", "InvertedDoublePendulum-v5")
+
 if __name__ == "__main__":
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parent
     n = int(sys.argv[2]) if len(sys.argv) > 2 else 0  # more steps, for a long check by hand
@@ -145,3 +192,5 @@ if __name__ == "__main__":
     record("Taxi-v4", taxi_action, n or 500, (0, 1, 42), folder, "-wet", is_rainy=True, fickle_passenger=True)
     record("Blackjack-v1", blackjack_action, n or 500, (0, 1, 42), folder)
     record("Blackjack-v1", blackjack_action, n or 500, (0, 42), folder, "-natural", sab=False, natural=True)
+    for task in MUJOCO:
+        record_mujoco(task, n or 300, folder)
