@@ -17,7 +17,8 @@ static const struct {
     bool needs_peak; /* of the multiply-adds: its limits are made of it */
 } benches[] = {{"ppo", sk_bench_ppo, true}, {"sac", sk_bench_sac, true}, {"td3", sk_bench_td3, true},
                {"dqn", sk_bench_dqn, true}, {"env", sk_bench_env, true}, {"inference", sk_bench_inference, true},
-               {"kernels", sk_bench_kernels, true}, {"replay", sk_bench_replay, false}, {"runtime", sk_bench_runtime, false}};
+               {"kernels", sk_bench_kernels, true}, {"replay", sk_bench_replay, false},
+               {"runtime", sk_bench_runtime, false}};
 
 static void print_peak(sk_bench *bench, const char *name) {
     char settings[80];

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LINE_BYTES = 64, AHEAD_BYTES = 8192, AHEAD_MAX = 8 };
+enum { LINE_BYTES = 64, AHEAD_BYTES = 2048, AHEAD_MAX = 8 };
 #define PRIORITY_EPS 1e-6 /* as Schaul et al. and Dopamine: nothing becomes impossible to draw */
 
 /* ---- numbers of one draw, in order ---- */
