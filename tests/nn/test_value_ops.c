@@ -17,7 +17,7 @@ static const struct shape {
 
 typedef enum input { VALUE, ADVANTAGE, MASK, ACTION, NEXT, REWARD, DISCOUNT, SAMPLES, N_INPUTS } input;
 typedef enum output {
-    DUEL, BEST, BEST_MASKED, TAKEN, MEAN, TARGET_VALUES, QUANTILE, HUBER, ATOM_MEAN, C51, ENTROPY, N_OUTPUTS
+    DUEL, BEST, BEST_MASKED, TAKEN, MEAN, TARGET_VALUES, QUANTILE, PINBALL, HUBER, ATOM_MEAN, C51, ENTROPY, N_OUTPUTS
 } output;
 
 typedef struct value_net {
@@ -63,6 +63,7 @@ static void build(value_net *v) {
     sk_tensor later = sk_graph_binary(g, SK_BINARY_MUL, in[NEXT], in[DISCOUNT]);
     out[TARGET_VALUES] = sk_graph_binary(g, SK_BINARY_ADD, later, in[REWARD]);
     out[QUANTILE] = sk_graph_quantile_huber(g, out[TAKEN], in[SAMPLES], kappa);
+    out[PINBALL] = sk_graph_quantile_huber(g, out[TAKEN], in[SAMPLES], 0.0f);
     out[HUBER] = sk_graph_huber(g, sk_graph_binary(g, SK_BINARY_SUB, out[TAKEN], out[TARGET_VALUES]), delta);
     v->n_outputs = k > 1 ? N_OUTPUTS : ATOM_MEAN;
     if (k > 1) {
@@ -150,12 +151,12 @@ static void project(int k, const double *p, double reward, double discount, doub
     }
 }
 
-static double quantile_loss(int k, const double *theta, int n, const float *y) {
+static double quantile_loss(int k, const double *theta, int n, const float *y, double bend) {
     double loss = 0.0;
     for (int i = 0; i < k; i++)
         for (int j = 0; j < n; j++) {
             double u = (double)y[j] - theta[i], tau = (i + 0.5) / k;
-            loss += fabs(tau - (u < 0.0)) * huber(u, (double)kappa) / n;
+            loss += fabs(tau - (u < 0.0)) * (bend > 0.0 ? huber(u, bend) : fabs(u)) / n;
         }
     return loss;
 }
@@ -235,7 +236,9 @@ static void check_row(value_net *v, int r) {
         expect(v, TARGET_VALUES, r, j, later, 1e-6);
         expect(v, HUBER, r, j, huber(taken[j] - later, (double)delta), 2e-6);
     }
-    expect(v, QUANTILE, r, 0, quantile_loss(k, taken, k + 1, v->data[SAMPLES] + r * (k + 1)), 2e-6);
+    const float *samples = v->data[SAMPLES] + r * (k + 1);
+    expect(v, QUANTILE, r, 0, quantile_loss(k, taken, k + 1, samples, (double)kappa), 2e-6);
+    expect(v, PINBALL, r, 0, quantile_loss(k, taken, k + 1, samples, 0.0), 2e-6);
     if (k > 1) check_distribution(v, r, q, taken);
     for (int i = 0; i < v->n_outputs; i++) { /* nothing is left in the padding */
         const sk_node *node = sk_graph_node(v->g, v->out[i]);
