@@ -1,6 +1,7 @@
 /* Philox against the vectors published with Random123 (kat_vectors); PCG64 against NumPy 2.4.6:
  * g = numpy.random.Generator(PCG64(SeedSequence(seed))), then the draws named in numpy_row, in order. */
 #include "core/base/rng.h"
+#include "core/base/rng_ziggurat.h"
 #include "core/base/status.h"
 
 #include <criterion/criterion.h>
@@ -210,4 +211,43 @@ Test(pcg64, a_state_that_no_seed_leads_to_is_not_sound) {
     even.inc_lo &= ~UINT64_C(1);
     flag.has_u32 = 2;
     cr_assert(!sk_pcg64_is_sound(&even) && !sk_pcg64_is_sound(&flag));
+}
+
+/* The first draws and a checksum of default_rng(7).standard_normal(200000), 46 of which lie in the tail beyond r. */
+Test(pcg64, draws_normals_like_numpy) {
+    static const double first[] = {0x1.427a31c1ffc58p-10, 0x1.31ea59a5b303ep-2, -0x1.18b7980d81558p-2};
+    sk_pcg64 rng;
+    uint64_t hash = 0xcbf29ce484222325u;
+    int      in_tail = 0;
+    double   largest = 0.0;
+    sk_pcg64_seed(&rng, 7);
+    for (int i = 0; i < 200000; i++) {
+        double   x = sk_pcg64_standard_normal(&rng);
+        uint64_t bits;
+        if (i < 3) cr_assert_eq(x, first[i], "draw %d: got %a", i, x);
+        memcpy(&bits, &x, sizeof bits);
+        hash = (hash ^ bits) * 0x100000001b3u;
+        in_tail += fabs(x) > 3.654;
+        largest = fmax(largest, fabs(x));
+    }
+    cr_assert_eq(in_tail, 46);
+    cr_assert_eq(largest, 0x1.21760a901fee4p+2);
+    cr_assert_eq(hash, 0xa5ced82f338d1d62u);
+}
+
+/* The tables are NumPy's numbers; to 12 digits they are those of the formulas in rng_ziggurat.h. */
+Test(pcg64, normals_have_the_ziggurat_of_256_equal_areas) {
+    double area = ZIGGURAT_R * exp(-0.5 * ZIGGURAT_R * ZIGGURAT_R) + sqrt(acos(-1.0) / 2) * erfc(ZIGGURAT_R / sqrt(2.0));
+    double x = ZIGGURAT_R;
+    for (int i = 255; i >= 1; i--) {
+        double height = exp(-0.5 * x * x), inner = i > 1 ? sqrt(-2.0 * log(area / x + height)) : 0.0;
+        cr_assert_float_eq(ZIGGURAT_WIDTH[i] * 0x1p52, x, 1e-12, "width %d", i);
+        cr_assert_float_eq(ZIGGURAT_HEIGHT[i], height, 1e-12, "height %d", i);
+        cr_assert_float_eq((double)ZIGGURAT_INSIDE[i] * 0x1p-52, inner / x, 1e-12, "inside %d", i);
+        x = inner;
+    }
+    double edge = exp(-0.5 * ZIGGURAT_R * ZIGGURAT_R);
+    cr_assert_float_eq(ZIGGURAT_WIDTH[0] * 0x1p52, area / edge, 1e-12);
+    cr_assert_float_eq((double)ZIGGURAT_INSIDE[0] * 0x1p-52, ZIGGURAT_R * edge / area, 1e-12);
+    cr_assert_float_eq(ZIGGURAT_R_INVERSE * ZIGGURAT_R, 1.0, 1e-15);
 }
