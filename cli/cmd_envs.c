@@ -181,8 +181,7 @@ static int show_all(style how) {
     for (int i = 0; i < sk_env_builtin_count() && code == 0; i++)
         code = show(sk_env_builtin_at(i)->name, 0, NULL, how);
     for (int i = 0; i < sk_env_family_count() && how == STYLE_ROW && code == 0; i++)
-        printf("%s:NAME: every environment of an installed %s, in a Python process (docs/python.md)\n",
-               sk_env_family_at(i)->name, sk_env_family_at(i)->name);
+        printf("%s\n", sk_env_family_help(i));
     return code;
 }
 

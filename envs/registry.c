@@ -12,8 +12,15 @@ static const sk_env_api *const table[] = {
 };
 #undef SK_ENV
 
-extern const sk_env_api        sk_env_gymnasium;
-static const sk_env_api *const families[] = {&sk_env_gymnasium};
+extern const sk_env_api sk_env_gymnasium, sk_env_mujoco;
+static const struct {
+    const sk_env_api *api;
+    const char       *help;
+} families[] = {
+    {&sk_env_gymnasium, "gymnasium:NAME: every environment of an installed Gymnasium, in a Python process "
+                        "(docs/python.md)"},
+    {&sk_env_mujoco, "mujoco:FILE.xml: a robot of your own, described in MJCF (docs/own_robot.md)"},
+};
 
 int sk_env_builtin_count(void) { return SK_COUNT(table); }
 
@@ -33,15 +40,20 @@ int sk_env_family_count(void) { return SK_COUNT(families); }
 
 const sk_env_api *sk_env_family_at(int index) {
     SK_ASSERT(index >= 0 && index < SK_COUNT(families));
-    return families[index];
+    return families[index].api;
+}
+
+const char *sk_env_family_help(int index) {
+    SK_ASSERT(index >= 0 && index < SK_COUNT(families));
+    return families[index].help;
 }
 
 const sk_env_api *sk_env_family(const char *name, const char **ret_id) {
     for (int i = 0; i < SK_COUNT(families); i++) {
-        size_t size = strlen(families[i]->name);
-        if (strncmp(name, families[i]->name, size) != 0 || name[size] != ':') continue;
-        *ret_id = name + size + 1;
-        return families[i];
+        size_t size = strlen(families[i].api->name);
+        if (strncmp(name, families[i].api->name, size) != 0 || (name[size] != ':' && name[size])) continue;
+        *ret_id = name[size] ? name + size + 1 : NULL;
+        return families[i].api;
     }
     return NULL;
 }
