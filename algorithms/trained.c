@@ -112,8 +112,9 @@ void sk_columns_bind(sk_plan *plan, const sk_columns *c, const sk_batch *b) {
     const struct {
         sk_tensor   t;
         const void *column;
-    } all[] = {{c->obs, b->obs},           {c->mask, b->mask},           {c->action, b->action},     {c->reward, b->reward},
-               {c->next_obs, b->next_obs}, {c->next_mask, b->next_mask}, {c->discount, b->discount}, {c->weight, b->weight}};
+    } all[] = {{c->obs, b->obs},           {c->mask, b->mask},           {c->action, b->action},
+               {c->reward, b->reward},     {c->next_obs, b->next_obs},   {c->next_mask, b->next_mask},
+               {c->discount, b->discount}, {c->weight, b->weight}};
     for (int i = 0; i < SK_COUNT(all); i++)
         if (all[i].t >= 0) sk_plan_bind_host(plan, all[i].t, all[i].column);
 }

@@ -16,8 +16,9 @@ typedef struct sk_trained {
     int        owns_params, padded_obs;
 } sk_trained;
 
-/* Start the graph; then build the loss in self->graph; then finish: lay it out for batches of max_rows. `params` NULL: own
- * ones, zeroed; else group 0's buffer (borrowed for life). `net` names the constants of observations. */
+/* Start the graph; then build the loss in self->graph; then finish: lay it out for batches of the context's shape.
+ * `params` NULL: own ones, zeroed; else group 0's buffer (borrowed for life). `net` names the constants of
+ * observations. */
 SK_NODISCARD sk_status sk_trained_begin(sk_trained *self, sk_error *reterr);
 SK_NODISCARD sk_status sk_trained_finish(sk_trained *self, const sk_algorithm_context *x, const sk_net *net,
                                          sk_buffer *params, double adam_epsilon, sk_error *reterr);

@@ -1,11 +1,10 @@
-/* sac: learn() draws a batch, then moves the critics towards the soft target (Haarnoja et al. 2018b, eq. 5-6), the policy
- * along the critics (eq. 9), the temperature towards its entropy (eq. 17) and the targets after the critics. */
+/* sac: learn() draws a batch, then moves the critics towards the soft target (Haarnoja et al. 2018b, eq. 5-6), the
+ * policy along the critics (eq. 9), the temperature towards its entropy (eq. 17) and the targets after the critics. */
 #include "algorithms/sac/sac.h"
 
+#include "algorithms/critics.h"
 #include "algorithms/sac/sac_config.h"
-#include "algorithms/trained.h"
 #include "core/base/clock.h"
-#include "core/base/log.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -26,18 +25,18 @@ typedef struct sac {
     scalar_adam alpha_adam;
     int64_t    n_updates;
 
-    sk_trained critic, actor;         /* critic: q1, q2 (its own); actor: the policy's parameters */
-    sk_buffer *policy_params, *targets, *alpha;
-    sk_columns critic_in, actor_in;
-    sk_tensor  critic_noise, actor_noise, critic_alpha, actor_alpha;
-    sk_tensor  td1, td2, q_loss, q_mean, pi_loss, logp_mean;
-    float     *noise, *td;            /* (2 x rows x S), (rows) */
+    sk_critics critics;
+    sk_trained actor;                 /* the policy's parameters */
+    sk_buffer *policy_params, *alpha;
+    sk_columns actor_in;
+    sk_tensor  critic_noise, actor_noise, critic_alpha, actor_alpha, pi_loss, logp_mean;
+    float     *noise;                 /* (2 x rows x S)          */
 } sac;
 
 /* Sums over an iteration. */
 typedef struct iteration {
-    double q_loss, q_mean, td, pi_loss, logp, alpha_loss, grad_norm;
-    int    n_updates, n_finite;
+    sk_critics_sums critics;
+    double          pi_loss, logp, alpha_loss;
 } iteration;
 
 /* ---- the losses ------------------------------------------------------------------------------------------- */
@@ -45,9 +44,9 @@ typedef struct iteration {
 static sk_tensor add(sk_graph *g, sk_tensor x, sk_tensor y) { return sk_graph_binary(g, SK_BINARY_ADD, x, y); }
 static sk_tensor sub(sk_graph *g, sk_tensor x, sk_tensor y) { return sk_graph_binary(g, SK_BINARY_SUB, x, y); }
 static sk_tensor mul(sk_graph *g, sk_tensor x, sk_tensor y) { return sk_graph_binary(g, SK_BINARY_MUL, x, y); }
-static sk_tensor least(sk_graph *g, sk_tensor x, sk_tensor y) { return sk_graph_binary(g, SK_BINARY_MIN, x, y); }
 
-/* What the policy does about observations x: an action and its log-prob; or all choices' probabilities and logarithms. */
+/* What the policy does about observations x: an action and its log-prob; or all choices' probabilities and their
+ * logarithms. */
 typedef struct behaviour {
     sk_tensor action, logp; /* (B x S), (B x 1); discrete: (B x n), (B x n) */
 } behaviour;
@@ -64,14 +63,6 @@ static behaviour behave(const sac *a, sk_graph *g, sk_tensor x, sk_tensor mask, 
     return (behaviour){sk_graph_softmax(g, logits), sk_graph_log_softmax(g, logits)};
 }
 
-/* The lesser of the twin critics of the group in use. */
-static sk_tensor least_q(const sac *a, sk_graph *g, sk_tensor x, sk_tensor action) {
-    const sk_model_config *m = sk_policy_model(a->x.policy);
-    int n_out = a->spaces->n_parts > 0 ? a->spaces->part_n[0] : 1;
-    if (a->spaces->n_parts > 0) action = SK_NO_TENSOR;
-    return least(g, sk_net_critic(g, m, "q1", x, action, n_out), sk_net_critic(g, m, "q2", x, action, n_out));
-}
-
 /* E[q - alpha logp]: of the one action drawn, or over all choices. */
 static sk_tensor soft_value(const sac *a, sk_graph *g, behaviour b, sk_tensor q, sk_tensor alpha) {
     if (a->spaces->n_parts == 0) return sub(g, q, mul(g, b.logp, alpha));
@@ -79,44 +70,24 @@ static sk_tensor soft_value(const sac *a, sk_graph *g, behaviour b, sk_tensor q,
     return sub(g, sk_graph_row_sum(g, mul(g, b.action, q)), mul(g, entropy, alpha));
 }
 
-/* A critic's value of what was done, its TD error, and its part of the loss: 1/2 weight td^2 (as SB3). */
-static sk_tensor critic_loss(sac *a, sk_graph *g, const char *name, sk_tensor x, sk_tensor target, sk_tensor *ret_td,
-                             sk_tensor *ret_q) {
-    const sk_model_config *m = sk_policy_model(a->x.policy);
-    int discrete = a->spaces->n_parts > 0;
-    sk_tensor q = sk_net_critic(g, m, name, x, discrete ? SK_NO_TENSOR : a->critic_in.action,
-                                discrete ? a->spaces->part_n[0] : 1);
-    if (discrete) q = sk_graph_pick(g, q, a->critic_in.action);
-    *ret_q = q;
-    *ret_td = sub(g, q, target);
-    sk_graph_output(g, *ret_td);
-    return sk_graph_affine(g, mul(g, a->critic_in.weight, sk_graph_unary(g, SK_UNARY_SQUARE, *ret_td)), 0.5f, 0.0f);
-}
-
-static sk_status build_critic(sac *a, sk_error *reterr) {
-    SK_TRY(sk_trained_begin(&a->critic, reterr));
-    sk_graph     *g = a->critic.graph;
-    sk_obs_filter filter = sk_policy_filter(a->x.policy);
-    sk_net        net = SK_NET_INIT;
-    sk_tensor     q1, q2;
-    a->critic_in = sk_columns_all(g, a->spaces);
+static sk_status build_critics(sac *a, sk_error *reterr) {
+    SK_TRY(sk_critics_begin(&a->critics, &a->x, 2, reterr));
+    const sk_columns *in = &a->critics.in;
+    sk_graph         *g = a->critics.trained.graph;
+    sk_obs_filter     filter = sk_policy_filter(a->x.policy);
+    sk_net            net = SK_NET_INIT;
     a->critic_noise = a->spaces->n_parts == 0 ? sk_graph_input(g, "noise", a->spaces->action_slots) : SK_NO_TENSOR;
     a->critic_alpha = sk_graph_const(g, "alpha", 1);
-    sk_tensor x = sk_net_encode(g, a->spaces, filter, a->critic_in.obs, &net);
-    sk_tensor next = sk_net_encode(g, a->spaces, filter, a->critic_in.next_obs, &net);
+    sk_tensor x = sk_net_encode(g, a->spaces, filter, in->obs, &net);
+    sk_tensor next = sk_net_encode(g, a->spaces, filter, in->next_obs, &net);
 
-    sk_graph_use_group(g, 1); /* the policy */
-    behaviour b = behave(a, g, next, a->critic_in.next_mask, a->critic_noise, &net);
-    sk_graph_use_group(g, 2); /* the targets */
-    sk_tensor value = soft_value(a, g, b, least_q(a, g, next, b.action), a->critic_alpha);
-    sk_tensor target = add(g, a->critic_in.reward, mul(g, a->critic_in.discount, value));
-    sk_graph_use_group(g, 0);
-    sk_tensor loss1 = critic_loss(a, g, "q1", x, target, &a->td1, &q1);
-    sk_tensor loss2 = critic_loss(a, g, "q2", x, target, &a->td2, &q2);
-    a->q_loss = sk_graph_mean(g, add(g, loss1, loss2));
-    a->q_mean = sk_graph_mean(g, least(g, q1, q2));
-    sk_graph_minimize(g, a->q_loss, 1.0f);
-    return sk_trained_finish(&a->critic, &a->x, &net, NULL, a->c->adam_epsilon, reterr);
+    sk_graph_use_group(g, SK_CRITICS_POLICY);
+    behaviour b = behave(a, g, next, in->next_mask, a->critic_noise, &net);
+    sk_graph_use_group(g, SK_CRITICS_TARGETS);
+    sk_tensor value = soft_value(a, g, b, sk_critics_least(&a->critics, g, next, b.action), a->critic_alpha);
+    sk_tensor target = add(g, in->reward, mul(g, in->discount, value));
+    sk_critics_minimize(&a->critics, x, target, 0.5f); /* 1/2 td^2, as SB3 */
+    return sk_critics_finish(&a->critics, &net, a->c->adam_epsilon, reterr);
 }
 
 static sk_status build_actor(sac *a, sk_error *reterr) {
@@ -129,7 +100,7 @@ static sk_status build_actor(sac *a, sk_error *reterr) {
     sk_tensor x = sk_net_encode(g, a->spaces, sk_policy_filter(a->x.policy), a->actor_in.obs, &net);
     behaviour b = behave(a, g, x, a->actor_in.mask, a->actor_noise, &net);
     sk_graph_use_group(g, 1); /* the critics */
-    sk_tensor value = soft_value(a, g, b, least_q(a, g, x, b.action), a->actor_alpha);
+    sk_tensor value = soft_value(a, g, b, sk_critics_least(&a->critics, g, x, b.action), a->actor_alpha);
     a->pi_loss = sk_graph_mean(g, sk_graph_affine(g, value, -1.0f, 0.0f));
     a->logp_mean = sk_graph_mean(g, a->spaces->n_parts == 0 ? b.logp : sk_graph_row_sum(g, mul(g, b.action, b.logp)));
     sk_graph_minimize(g, a->pi_loss, 1.0f);
@@ -141,13 +112,11 @@ static sk_status build_actor(sac *a, sk_error *reterr) {
 static void sac_destroy(void *self) {
     sac *a = self;
     if (!a) return;
-    sk_trained_deinit(&a->critic);
+    sk_critics_deinit(&a->critics);
     sk_trained_deinit(&a->actor);
     sk_buffer_destroy(&a->policy_params);
-    sk_buffer_destroy(&a->targets);
     sk_buffer_destroy(&a->alpha);
     free(a->noise);
-    free(a->td);
     free(a);
 }
 
@@ -156,37 +125,23 @@ static void push_alpha(sac *a) {
     sk_buffer_push(a->alpha);
 }
 
-static size_t critic_floats(const sac *a) { return sk_graph_param_floats(a->critic.graph); }
-
 static sk_status create_buffers(sac *a, sk_error *reterr) {
     size_t rows = (size_t)a->x.shape.n_rows, n = 2 * rows * (size_t)a->spaces->action_slots;
     a->noise = aligned_alloc(64, (n * sizeof *a->noise + 127) / 64 * 64);
-    a->td = calloc(rows, sizeof *a->td);
-    if (!a->noise || !a->td) return SK_FAIL(reterr, SK_ENOMEM, "sac: no memory for a batch of %zu", rows);
+    if (!a->noise) return SK_FAIL(reterr, SK_ENOMEM, "sac: no memory for a batch of %zu", rows);
     SK_TRY(sk_buffer_create(a->x.device, SK_PAD * sizeof(float), &a->alpha, reterr));
     return sk_buffer_wrap(a->x.device, sk_policy_params(a->x.policy), sk_policy_n_floats(a->x.policy) * sizeof(float),
                           &a->policy_params, reterr);
 }
 
-/* Critics start apart from the policy and from each other; targets start as they are. */
-static sk_status start_critics(sac *a, sk_error *reterr) {
-    uint64_t seed = (uint64_t)a->x.config->seed ^ 0x9e3779b97f4a7c15u; /* another network's numbers */
-    SK_TRY(sk_buffer_create(a->x.device, critic_floats(a) * sizeof(float), &a->targets, reterr));
-    SK_TRY(sk_net_init_params(a->critic.graph, sk_policy_model(a->x.policy), seed, sk_buffer_host(a->critic.params), reterr));
-    sk_buffer_push(a->critic.params);
-    sk_device_polyak(a->x.device, a->targets, a->critic.params, critic_floats(a), 1.0);
-    return SK_OK;
-}
-
 static void bind_for_life(sac *a) {
     size_t half = (size_t)a->x.shape.n_rows * (size_t)a->spaces->action_slots;
-    sk_plan_bind_group(a->critic.plan, 1, a->policy_params);
-    sk_plan_bind_group(a->critic.plan, 2, a->targets);
-    sk_plan_bind_group(a->actor.plan, 1, a->critic.params);
-    sk_plan_bind(a->critic.plan, a->critic_alpha, a->alpha, 0);
+    sk_plan_bind_group(a->critics.trained.plan, SK_CRITICS_POLICY, a->policy_params);
+    sk_plan_bind_group(a->actor.plan, 1, a->critics.trained.params);
+    sk_plan_bind(a->critics.trained.plan, a->critic_alpha, a->alpha, 0);
     sk_plan_bind(a->actor.plan, a->actor_alpha, a->alpha, 0);
     if (a->critic_noise == SK_NO_TENSOR) return;
-    sk_plan_bind_host(a->critic.plan, a->critic_noise, a->noise);
+    sk_plan_bind_host(a->critics.trained.plan, a->critic_noise, a->noise);
     sk_plan_bind_host(a->actor.plan, a->actor_noise, a->noise + half);
 }
 
@@ -200,14 +155,13 @@ static sk_status sac_create(const sk_algorithm_context *context, void **ret_self
     a->target_entropy = sk__sac_target_entropy(a->c, a->spaces);
     a->log_alpha = log(a->c->initial_alpha);
     if (a->spaces->n_parts > 1) {
-        status = SK_FAIL(reterr, SK_EUNSUPPORTED, "sac: environment \"%s\" has %d discrete actions at once, wanted one, or "
-                         "box actions", a->spaces->env_name, a->spaces->n_parts);
+        status = SK_FAIL(reterr, SK_EUNSUPPORTED, "sac: environment \"%s\" has %d discrete actions at once, wanted "
+                         "one, or box actions", a->spaces->env_name, a->spaces->n_parts);
         goto fail;
     }
     SK_TRY_GOTO(create_buffers(a, reterr));
-    SK_TRY_GOTO(build_critic(a, reterr));
+    SK_TRY_GOTO(build_critics(a, reterr));
     SK_TRY_GOTO(build_actor(a, reterr));
-    SK_TRY_GOTO(start_critics(a, reterr));
     bind_for_life(a);
     push_alpha(a);
     *ret_self = a;
@@ -240,37 +194,16 @@ static void learn_alpha(sac *a, double logp, double lr, iteration *it) {
     push_alpha(a);
 }
 
-/* Mean |TD error| of the twins, row by row, for a prioritised replay. */
-static sk_status tell_errors(sac *a, sk_source *source, int rows, iteration *it, sk_error *reterr) {
-    const float *td1 = sk_plan_output(a->critic.plan, a->td1), *td2 = sk_plan_output(a->critic.plan, a->td2);
-    double       sum = 0.0;
-    for (int i = 0; i < rows; i++) {
-        a->td[i] = 0.5f * (fabsf(td1[i]) + fabsf(td2[i])) + 1e-6f;
-        sum += (double)a->td[i];
-    }
-    it->td += sum / rows;
-    return sk_source_feedback(source, a->td, rows, reterr);
-}
-
 static sk_status update(sac *a, sk_source *source, const sk_batch *b, double steps, iteration *it, sk_error *reterr) {
     int rows = b->shape.n_rows;
     draw_noise(a, rows);
-    sk_trained_push_constants(&a->critic, a->x.policy);
+    SK_TRY(sk_critics_update(&a->critics, source, b, sk_schedule_at(&a->c->critic_lr, steps), a->c->grad_clip,
+                             &it->critics, reterr));
+
     sk_trained_push_constants(&a->actor, a->x.policy);
-
-    sk_columns_bind(a->critic.plan, &a->critic_in, b);
-    double norm = sk_plan_train(a->critic.plan, rows, a->critic.adam, sk_schedule_at(&a->c->critic_lr, steps), a->c->grad_clip);
-    it->n_updates++;
-    if (isfinite(norm)) {
-        it->n_finite++;
-        it->grad_norm += norm;
-        it->q_loss += sk_plan_sum(a->critic.plan, a->q_loss)[0];
-        it->q_mean += sk_plan_sum(a->critic.plan, a->q_mean)[0];
-        SK_TRY(tell_errors(a, source, rows, it, reterr));
-    }
-
     sk_columns_bind(a->actor.plan, &a->actor_in, b);
-    norm = sk_plan_train(a->actor.plan, rows, a->actor.adam, sk_schedule_at(&a->c->actor_lr, steps), a->c->grad_clip);
+    double norm = sk_plan_train(a->actor.plan, rows, a->actor.adam, sk_schedule_at(&a->c->actor_lr, steps),
+                                a->c->grad_clip);
     if (isfinite(norm)) it->pi_loss += sk_plan_sum(a->actor.plan, a->pi_loss)[0];
     double logp = sk_plan_sum(a->actor.plan, a->logp_mean)[0];
     it->logp += logp;
@@ -278,32 +211,28 @@ static sk_status update(sac *a, sk_source *source, const sk_batch *b, double ste
 
     a->n_updates++;
     if (a->n_updates % a->c->target_network_update_freq == 0)
-        sk_device_polyak(a->x.device, a->targets, a->critic.params, critic_floats(a), a->c->tau);
+        sk_critics_move_targets(&a->critics, a->c->tau);
     sk_buffer_pull(a->policy_params);
     sk_policy_set_version(a->x.policy, sk_policy_version(a->x.policy) + 1);
     return SK_OK;
 }
 
 static void report(const sac *a, const iteration *it, double steps, sk_metrics *m) {
-    double n = (double)it->n_finite; /* 0 makes the means absent */
-    sk_metrics_set(m, SK_METRIC_QF_LOSS, it->q_loss / n);
-    sk_metrics_set(m, SK_METRIC_QF_MEAN, it->q_mean / n);
-    sk_metrics_set(m, SK_METRIC_TD_ERROR, it->td / n);
-    sk_metrics_set(m, SK_METRIC_GRAD_NORM, it->grad_norm / n);
-    sk_metrics_set(m, SK_METRIC_POLICY_LOSS, it->pi_loss / it->n_updates);
-    sk_metrics_set(m, SK_METRIC_ENTROPY, -it->logp / it->n_updates);
-    sk_metrics_set(m, SK_METRIC_ALPHA_LOSS, it->alpha_loss / it->n_updates);
+    int n = it->critics.n_updates;
+    sk_critics_report(&it->critics, "sac", m);
+    sk_metrics_set(m, SK_METRIC_POLICY_LOSS, it->pi_loss / n);
+    sk_metrics_set(m, SK_METRIC_ENTROPY, -it->logp / n);
+    sk_metrics_set(m, SK_METRIC_ALPHA_LOSS, it->alpha_loss / n);
     sk_metrics_set(m, SK_METRIC_ALPHA, exp(a->log_alpha));
     sk_metrics_set(m, SK_METRIC_LR, sk_schedule_at(&a->c->actor_lr, steps));
-    sk_metrics_add(m, SK_METRIC_UPDATES, it->n_finite);
-    sk_metrics_add(m, SK_METRIC_UPDATES_SKIPPED, it->n_updates - it->n_finite);
 }
 
 /* Haarnoja et al. 2018b, algorithm 1, for an iteration's env steps. */
 static sk_status sac_learn(void *self, sk_source *source, sk_metrics *m, sk_error *reterr) {
     sac      *a = self;
     iteration it = {0};
-    double    steps = sk_metrics_get(m, SK_METRIC_ENV_STEPS, 0.0), end = steps + (double)a->c->replay.min_iteration_steps;
+    double    steps = sk_metrics_get(m, SK_METRIC_ENV_STEPS, 0.0);
+    double    end = steps + (double)a->c->replay.min_iteration_steps;
     *sk_policy_exploration(a->x.policy) = (sk_exploration){.kind = SK_EXPLORE_POLICY};
     while (steps < end) {
         const sk_batch *b = NULL;
@@ -313,9 +242,6 @@ static sk_status sac_learn(void *self, sk_source *source, sk_metrics *m, sk_erro
         SK_TRY(update(a, source, b, steps, &it, reterr));
         sk_metrics_add(m, SK_METRIC_TIME_LEARN, sk_clock_now_s() - start_s);
     }
-    if (it.n_finite < it.n_updates)
-        sk_log(SK_LOG_WARN, "sac: %d of %d updates were left out: the gradient was not finite", it.n_updates - it.n_finite,
-               it.n_updates);
     report(a, &it, steps, m);
     return SK_OK;
 }
@@ -331,9 +257,8 @@ static sk_status sac_save(void *self, sk_pack_writer *writer, sk_error *reterr) 
     sac          *a = self;
     saved_numbers n = {a->log_alpha, a->alpha_adam.m, a->alpha_adam.v, a->n_updates};
     SK_TRY(sk_pack_writer_add(writer, "sac", &n, sizeof n, reterr));
-    SK_TRY(sk_trained_save(&a->critic, "critic", writer, reterr));
-    SK_TRY(sk_trained_save(&a->actor, "actor", writer, reterr));
-    return sk_buffer_save(a->targets, critic_floats(a), "targets", writer, reterr);
+    SK_TRY(sk_critics_save(&a->critics, writer, reterr));
+    return sk_trained_save(&a->actor, "actor", writer, reterr);
 }
 
 static sk_status sac_load(void *self, const sk_pack *pack, sk_error *reterr) {
@@ -349,9 +274,8 @@ static sk_status sac_load(void *self, const sk_pack *pack, sk_error *reterr) {
     a->alpha_adam = (scalar_adam){n.alpha_m, n.alpha_v};
     a->n_updates = n.n_updates;
     push_alpha(a);
-    SK_TRY(sk_trained_load(&a->critic, "critic", pack, reterr));
-    SK_TRY(sk_trained_load(&a->actor, "actor", pack, reterr));
-    return sk_buffer_load(a->targets, critic_floats(a), "targets", pack, reterr);
+    SK_TRY(sk_critics_load(&a->critics, pack, reterr));
+    return sk_trained_load(&a->actor, "actor", pack, reterr);
 }
 
 static const sk_replay_config *sac_replay(const void *own) { return &((const sk_sac_config *)own)->replay; }

@@ -62,7 +62,7 @@ sk_status sk__sac_check(const void *own, const sk_train_config *config, const sk
         return SK_FAIL(reterr, SK_ECONFIG, "%s: training.target_entropy must be \"auto\" or a number, got \"%.60s\"",
                        sk_config_mark(cfg, "training.target_entropy"), c->target_entropy_text);
     if (config->model.vf_share_layers)
-        return SK_FAIL(reterr, SK_ECONFIG, "%s: model.vf_share_layers is not for sac: policy and action values learn apart",
-                       sk_config_mark(cfg, "model.vf_share_layers"));
+        return SK_FAIL(reterr, SK_ECONFIG, "%s: model.vf_share_layers is not for sac: policy and action values "
+                       "learn apart", sk_config_mark(cfg, "model.vf_share_layers"));
     return SK_OK;
 }
