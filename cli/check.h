@@ -2,7 +2,7 @@
  * themselves.
  *
  *   check_lane.c     the two ways to play: through the host (lane), straight from the api (bare)
- *   check_columns.c  who writes what: columns, numbers, types, masks
+ *   check_columns.c  who writes what: columns, numbers, types, masks, pictures
  *   check_play.c     what may be promised of a trajectory: bounds, actions, determinism, grouping, order, ...
  *   check_run.c      what a long run needs: ends, memory, speed
  *   check_guard.c    keeps what the environment prints, and outlives its crash
@@ -110,6 +110,7 @@ sk_verdict sk_check_grouping(sk_checker *check);
 sk_verdict sk_check_order(sk_checker *check);
 sk_verdict sk_check_reset(sk_checker *check);
 sk_verdict sk_check_state(sk_checker *check);
+sk_verdict sk_check_render(sk_checker *check); /* for those that claim SK_ENV_CAP_RENDER */
 sk_verdict sk_check_ends(sk_checker *check);
 sk_verdict sk_check_memory(sk_checker *check);
 sk_verdict sk_check_speed(sk_checker *check);

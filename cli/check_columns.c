@@ -285,3 +285,58 @@ sk_verdict sk_check_masks(sk_checker *check) {
     if (!check->info->mask_size) return SK_CHECK_SAY(check, "it has no masks"), SK_CHECK_SKIP;
     return play_new(check, leaves_choice, NULL);
 }
+
+/* ---- pictures ---- */
+
+enum { PICTURES = 4, PICTURE_GUARD = 64 };
+
+/* Draw env 0 into bytes that are all `soil`; the guard behind them must stay so. */
+static sk_verdict draw_on(sk_checker *check, sk_lane *lane, uint8_t *rgb, size_t size, int soil) {
+    int      width, height;
+    sk_error error = {0};
+    memset(rgb, soil, size + PICTURE_GUARD);
+    if (sk_vec_render(lane->vec, 0, &width, &height, rgb, &error) != SK_OK) {
+        SK_CHECK_SAY(check, "%s", error.msg);
+        return strstr(error.msg, "render failed: ") ? SK_CHECK_SKIP : SK_CHECK_FAIL; /* a machine may lack OpenGL */
+    }
+    if ((size_t)width * (size_t)height * 3 != size)
+        return SK_CHECK_SAY(check, "the size that it tells changes, now %d x %d", width, height), SK_CHECK_FAIL;
+    for (size_t i = 0; i < PICTURE_GUARD; i++)
+        if (rgb[size + i] != soil) return SK_CHECK_SAY(check, "render writes beyond its picture"), SK_CHECK_FAIL;
+    return SK_CHECK_PASS;
+}
+
+/* The same state drawn on two different grounds: a byte that differs was not written. */
+static sk_verdict pictures(sk_checker *check, sk_lane *lane, uint8_t *one, uint8_t *two, size_t size) {
+    for (int64_t t = 0; t < PICTURES; t++) {
+        sk_error error = {0};
+        sk_verdict drawn = draw_on(check, lane, one, size, 0x00);
+        if (drawn == SK_CHECK_PASS) drawn = draw_on(check, lane, two, size, 0xff);
+        if (drawn != SK_CHECK_PASS) return drawn;
+        for (size_t i = 0; i < size; i++) {
+            if (one[i] == two[i]) continue;
+            SK_CHECK_SAY(check, "byte %zu of a picture is not written, or another one for the same state", i);
+            return SK_CHECK_FAIL;
+        }
+        if (sk_lane_step(check, lane, t, &error) != SK_OK) return SK_CHECK_SAY(check, "%s", error.msg), SK_CHECK_FAIL;
+    }
+    return SK_CHECK_PASS;
+}
+
+sk_verdict sk_check_render(sk_checker *check) {
+    sk_lane    lane;
+    sk_error   error = {0};
+    int        width = 0, height = 0;
+    sk_verdict result = SK_CHECK_FAIL;
+    sk_status  status = sk_lane_create(check, 2, 0, &lane, &error);
+    if (status == SK_OK) status = sk_vec_render(lane.vec, 0, &width, &height, NULL, &error);
+    size_t   size = (size_t)width * (size_t)height * 3;
+    uint8_t *bytes = status == SK_OK ? malloc(2 * (size + PICTURE_GUARD)) : NULL;
+    if (status == SK_OK && !bytes) status = SK_FAIL(&error, SK_ENOMEM, "out of memory for pictures");
+    if (status == SK_OK) result = pictures(check, &lane, bytes, bytes + size + PICTURE_GUARD, size);
+    else SK_CHECK_SAY(check, "%s", error.msg);
+    free(bytes);
+    sk_lane_destroy(&lane);
+    if (result == SK_CHECK_PASS) SK_CHECK_SAY(check, "%d x %d", width, height);
+    return result;
+}

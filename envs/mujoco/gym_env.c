@@ -5,6 +5,7 @@
  * A simulation that went wrong (a warning, a number that is none, a fatal error of MuJoCo) fails its row alone. */
 #include "envs/common.h"
 #include "envs/mujoco/gym_task.h"
+#include "envs/mujoco/render.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,6 +26,8 @@ typedef struct gym_env {
     size_t             row_size; /* bytes */
     unsigned char     *rows;     /* (n_envs x row_size) */
     double            *origin;   /* (n_state) qpos0, at rest */
+    sk_mujoco_view    *view;     /* NULL: nothing was drawn yet */
+    int                width, height; /* of its pictures        */
     char               error[400];
 } gym_env;
 
@@ -39,9 +42,17 @@ static int obs_dim(const sk_gym_task *task) {
     return dim;
 }
 
+/* Config of all tasks: render_width, render_height. */
+static int read_config(const sk_env_config *config, int *width, int *height, char *err, size_t err_size) {
+    static const char *const known[] = {SK_MUJOCO_RENDER_KEYS};
+    if (sk__env_config_known(config, known, SK_COUNT(known), err, err_size)) return -1;
+    return sk__mujoco_view_size(config, width, height, err, err_size);
+}
+
 int sk__gym_describe(const sk_gym_task *task, const sk_env_config *config, sk_env_spec *spec, char *err,
                      size_t err_size) {
-    if (sk__env_config_known(config, NULL, 0, err, err_size)) return -1;
+    int width, height;
+    if (read_config(config, &width, &height, err, err_size)) return -1;
     spec->n_obs = 1;
     spec->obs[0] = (sk_env_field){.name = "obs", .dtype = SK_ENV_F32, .n_dims = 1, .shape = {obs_dim(task)},
                                   .low = -INFINITY, .high = INFINITY};
@@ -58,6 +69,7 @@ int sk__gym_describe(const sk_gym_task *task, const sk_env_config *config, sk_en
 void sk__gym_destroy(void *self_v) {
     gym_env *self = self_v;
     if (!self) return;
+    sk__mujoco_view_destroy(&self->view);
     if (self->sim.d) self->model->lib->mj_deleteData(self->sim.d);
     sk__mujoco_model_release(&self->model);
     free(self->rows);
@@ -113,13 +125,16 @@ static sk_status open_model(gym_env *self, sk_error *reterr) {
 
 int sk__gym_create(const sk_gym_task *task, const sk_env_config *config, int n_envs, void **ret_self, char *err,
                    size_t err_size) {
-    if (sk__env_config_known(config, NULL, 0, err, err_size)) return -1;
+    int width, height;
+    if (read_config(config, &width, &height, err, err_size)) return -1;
     sk_error error = {0};
     gym_env *self = calloc(1, sizeof *self);
     if (!self) {
         snprintf(err, err_size, "out of memory for %d environments", n_envs);
         return -1;
     }
+    self->width = width;
+    self->height = height;
     self->task = task;
     self->obs_dim = obs_dim(task);
     self->n_envs = n_envs;
@@ -304,6 +319,23 @@ int sk__gym_step(void *self_v, int first, int count, const sk_env_io *io) {
         self->model->lib->mj_getState(self->sim.m, self->sim.d, r->state, ROW_STATE);
     }
     return 0;
+}
+
+/* ---- pictures ---- */
+
+static sk_status draw(gym_env *self, int env, uint8_t *rgb, sk_error *reterr) {
+    if (!self->view) SK_TRY(sk__mujoco_view_create(self->model, self->width, self->height, &self->view, reterr));
+    return sk__mujoco_view_draw(self->view, row_at(self, env)->state, ROW_STATE, rgb, reterr);
+}
+
+int sk__gym_render(void *self_v, int env, int *width, int *height, uint8_t *rgb) {
+    gym_env *self = self_v;
+    sk_error error = {0};
+    *width = self->width;
+    *height = self->height;
+    if (!rgb || draw(self, env, rgb, &error) == SK_OK) return 0;
+    snprintf(self->error, sizeof self->error, "%.*s", (int)sizeof self->error - 1, error.msg);
+    return -1;
 }
 
 /* ---- state ---- */

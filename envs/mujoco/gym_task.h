@@ -67,6 +67,7 @@ int         sk__gym_step(void *self, int first, int count, const sk_env_io *io);
 size_t      sk__gym_state_size(void *self);
 int         sk__gym_state_save(void *self, int env, void *bytes);
 int         sk__gym_state_load(void *self, int env, const void *bytes);
+int         sk__gym_render(void *self, int env, int *width, int *height, uint8_t *rgb);
 const char *sk__gym_last_error(void *self);
 
 #endif

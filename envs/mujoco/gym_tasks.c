@@ -267,7 +267,8 @@ static const sk_gym_task inverted_double_pendulum = {
     extern const sk_env_api sk_env_##id;                                                                              \
     const sk_env_api sk_env_##id = {                                                                                  \
         .abi_version = SK_ENV_ABI_VERSION, .struct_size = sizeof(sk_env_api), .name = env_name,                       \
-        .caps = SK_ENV_CAP_DETERMINISTIC | SK_ENV_CAP_STATE, .describe = describe_##id, .create = create_##id,        \
-        .destroy = sk__gym_destroy, .reset = sk__gym_reset, .step = sk__gym_step, .state_size = sk__gym_state_size,   \
+        .caps = SK_ENV_CAP_DETERMINISTIC | SK_ENV_CAP_STATE | SK_ENV_CAP_RENDER, .describe = describe_##id,           \
+        .create = create_##id, .render = sk__gym_render, .destroy = sk__gym_destroy,                                  \
+        .reset = sk__gym_reset, .step = sk__gym_step, .state_size = sk__gym_state_size,                               \
         .state_save = sk__gym_state_save, .state_load = sk__gym_state_load, .last_error = sk__gym_last_error};
 SK_MUJOCO_ENVS(SK_GYM_API)

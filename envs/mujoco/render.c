@@ -1,6 +1,9 @@
 #include "envs/mujoco/render.h"
+#include "envs/common.h"
 #include "envs/mujoco/render_gl.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +33,21 @@ struct sk_mujoco_view {
     mjrContext             context;
     bool                   has_scene, has_context;
 };
+
+int sk__mujoco_view_size(const sk_env_config *config, int *ret_width, int *ret_height, char *err, size_t err_size) {
+    static const char *const keys[] = {SK_MUJOCO_RENDER_KEYS};
+    double size[] = {SK_MUJOCO_RENDER_WIDTH, SK_MUJOCO_RENDER_HEIGHT};
+    for (int i = 0; i < 2; i++) {
+        if (sk__env_config_number(config, keys[i], &size[i], err, err_size)) return -1;
+        if (size[i] == floor(size[i]) && size[i] >= 1 && size[i] <= SK_MUJOCO_RENDER_MAX) continue;
+        snprintf(err, err_size, "config \"%s\": got %g, wanted an integer from 1 to %d", keys[i], size[i],
+                 SK_MUJOCO_RENDER_MAX);
+        return -1;
+    }
+    *ret_width = (int)size[0];
+    *ret_height = (int)size[1];
+    return 0;
+}
 
 static sk_status look_up(render_functions *fn, sk_error *reterr) {
     void *symbol = NULL;

@@ -6,9 +6,15 @@
 #ifndef SK_ENVS_MUJOCO_RENDER_H
 #define SK_ENVS_MUJOCO_RENDER_H
 #include "envs/mujoco/mujoco_lib.h"
+#include "skiff/env.h"
 #include <stdint.h>
 
 enum { SK_MUJOCO_RENDER_WIDTH = 640, SK_MUJOCO_RENDER_HEIGHT = 480, SK_MUJOCO_RENDER_MAX = 8192 };
+
+/* The keys of an environment's config that say how large its pictures are, and their values: both optional. 0, or -1
+ * and a text. */
+#define SK_MUJOCO_RENDER_KEYS "render_width", "render_height"
+int sk__mujoco_view_size(const sk_env_config *config, int *ret_width, int *ret_height, char *err, size_t err_size);
 
 typedef struct sk_mujoco_view sk_mujoco_view;
 

@@ -1,6 +1,7 @@
 /* render_gl: an OpenGL context without a window, for MuJoCo's renderer. Both libraries that can give one are opened
  * with dlopen when the first context is wanted, so that nothing else needs them: EGL (on a GPU's driver or Mesa's
- * software renderer), else OSMesa. $MUJOCO_GL (egl, osmesa) leaves only one of them, as it does for MuJoCo's own programs.
+ * software renderer), else OSMesa. $MUJOCO_GL (egl, osmesa) leaves only one of them, as it does for MuJoCo's own
+ * programs.
  *
  * Threads: create and destroy by any; a context is current in one thread at a time. */
 #ifndef SK_ENVS_MUJOCO_RENDER_GL_H
