@@ -1,5 +1,5 @@
-/* bench_replay: row 3 of the peers' table: one step added to a full replay of a million and 256 transitions drawn, on one
- * core; prioritised, their priorities set as well. */
+/* bench_replay: row 3 of the peers' table: one step added to a full replay of a million and 256 transitions drawn, on
+ * one core; prioritised, their priorities set as well. */
 #include "cli/bench.h"
 #include "core/base/clock.h"
 #include "rl/replay.h"
@@ -15,7 +15,8 @@ typedef struct task {
     int         obs_dim, action_slots, prioritized;
 } task;
 
-/* The next n_steps of a stream whose episodes are cut after EPISODE steps; the observation behind them begins the next. */
+/* The next n_steps of a stream whose episodes are cut after EPISODE steps; the observation behind them begins the
+ * next. */
 static void make_up(sk_batch *b, int n_steps, int64_t first) {
     size_t o = (size_t)b->shape.obs_dim, n = (size_t)n_steps;
     memcpy(b->obs, b->obs + n * o, o * sizeof *b->obs);
@@ -59,7 +60,10 @@ static double time_memcpy(const char *from, size_t from_bytes, size_t bytes, cha
     size_t  at = 0;
     double  start_s = sk_clock_now_s(), now_s = start_s;
     while (now_s - start_s < 0.1) {
-        for (int i = 0; i < 100; i++, n++, at = at + 2 * bytes <= from_bytes ? at + bytes : 0) memcpy(to, from + at, bytes);
+        for (int i = 0; i < 100; i++, n++) {
+            memcpy(to, from + at, bytes);
+            at = at + 2 * bytes <= from_bytes ? at + bytes : 0;
+        }
         now_s = sk_clock_now_s();
     }
     return (now_s - start_s) / (double)n * 1e6;
@@ -67,8 +71,8 @@ static double time_memcpy(const char *from, size_t from_bytes, size_t bytes, cha
 
 /* Blocks of N_FILL steps and of one. */
 static sk_status map_batch(const task *what, int n_steps, void **ret_memory, sk_batch *ret, sk_error *reterr) {
-    sk_batch_shape shape = {.n_steps = n_steps, .n_rows = 1, .obs_dim = what->obs_dim, .action_slots = what->action_slots,
-                            .n_fragments = 1, .keep_final_obs = 1};
+    sk_batch_shape shape = {.n_steps = n_steps, .n_rows = 1, .obs_dim = what->obs_dim,
+                            .action_slots = what->action_slots, .n_fragments = 1, .keep_final_obs = 1};
     size_t         bytes = (sk_batch_bytes(&shape) + 63) / 64 * 64;
     *ret_memory = aligned_alloc(64, bytes);
     if (!*ret_memory) return SK_FAIL(reterr, SK_ENOMEM, "bench: no memory");
@@ -106,7 +110,7 @@ static sk_status bench_task(const sk_bench *self, const task *what, sk_error *re
         SK_TRY_GOTO(time_rounds(replay, what, &one, &n_added, &us[r], reterr));
     }
     char settings[128];
-    snprintf(settings, sizeof settings, "a step in, %d of %d transitions out, O %d, S %d, one core; limit: memcpy of them",
+    snprintf(settings, sizeof settings, "a step in, %d of %d transitions out, O %d, S %d, one core; limit: their memcpy",
              N_DRAWN, N_STEPS, what->obs_dim, what->action_slots);
     sk_bench_print(self, &(sk_bench_row){"replay", what->row, "us", sk_bench_median(us, self->n_repeats),
                                          sk_bench_median(limit, self->n_repeats), settings});

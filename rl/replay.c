@@ -79,7 +79,8 @@ static sk_status create_columns(sk_replay *self, sk_error *reterr) {
         {(void **)&b->reward, n * sizeof(float)},       {(void **)&b->discount, n * sizeof(float)},
         {(void **)&b->weight, n * sizeof(float)},       {(void **)&self->pick, n * sizeof *self->pick},
         {(void **)&self->leaf, n * sizeof(int64_t)},    {(void **)&self->leaf_scratch, n * sizeof(int64_t)},
-        {(void **)&self->number, n * sizeof(double)},   {(void **)&self->gamma_pow, ((size_t)p->n_step + 1) * sizeof(double)},
+        {(void **)&self->number, n * sizeof(double)},
+        {(void **)&self->gamma_pow, ((size_t)p->n_step + 1) * sizeof(double)},
     };
     for (int i = 0; i < SK_COUNT(columns); i++)
         if (columns[i].bytes) sk_arena_plan_add(plan, columns[i].slot, columns[i].bytes + ALIGN, ALIGN);
@@ -198,8 +199,8 @@ static sk_status check_batch(const sk_replay *self, const sk_batch *b, sk_error 
     const sk_replay_params *p = &self->p;
     if (s->n_steps < 1 || s->n_rows != p->n_rows || s->obs_dim != p->obs_dim || s->action_slots != p->action_slots ||
         s->mask_size != p->mask_size)
-        return SK_FAIL(reterr, SK_EINVAL, "replay: a batch of %d rows with %d numbers per observation, %d per action, %d "
-                       "per mask, wanted %d, %d, %d and %d", s->n_rows, s->obs_dim, s->action_slots, s->mask_size,
+        return SK_FAIL(reterr, SK_EINVAL, "replay: a batch of %d rows with %d numbers per observation, %d per action, "
+                       "%d per mask, wanted %d, %d, %d and %d", s->n_rows, s->obs_dim, s->action_slots, s->mask_size,
                        p->n_rows, p->obs_dim, p->action_slots, p->mask_size);
     if (!b->final_obs) return SK_FAIL(reterr, SK_EINVAL, "replay: a batch without the column final_obs");
     for (int f = 0; b->fragment && f < s->n_fragments; f++) {

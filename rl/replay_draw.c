@@ -18,7 +18,9 @@ typedef struct numbers {
 } numbers;
 
 /* A draw has 2^32 counters of its own. */
-static numbers numbers_of(const sk_replay *self) { return (numbers){.seed = self->p.seed, .counter = self->n_draws << 32}; }
+static numbers numbers_of(const sk_replay *self) {
+    return (numbers){.seed = self->p.seed, .counter = self->n_draws << 32};
+}
 
 static uint32_t next_word(numbers *self) {
     if (self->n_left == 0) {
@@ -142,7 +144,8 @@ static void fetch(const sk_replay *self, sk__pick pick, size_t bytes) {
 
 static void copy_all(sk_replay *self, int n) {
     size_t window = (size_t)self->p.n_step * self->stride + self->action_at; /* with obs and mask behind it */
-    int    ahead = window * AHEAD_MAX < AHEAD_BYTES ? AHEAD_MAX : window < AHEAD_BYTES ? (int)(AHEAD_BYTES / window) : 1;
+    int    ahead = window < AHEAD_BYTES ? (int)(AHEAD_BYTES / window) : 1;
+    if (ahead > AHEAD_MAX) ahead = AHEAD_MAX;
     if (window > AHEAD_BYTES) window = AHEAD_BYTES;
     for (int i = 0; i < ahead && i < n; i++) fetch(self, self->pick[i], window);
     for (int i = 0; i < n; i++) {
@@ -174,7 +177,8 @@ sk_status sk_replay_set_priorities(sk_replay *self, const float *td_error, int n
     SK_ASSERT(self && td_error);
     if (!self->tree) return SK_OK;
     if (n != self->n_picked)
-        return SK_FAIL(reterr, SK_EINVAL, "replay: priorities for %d transitions, the last draw had %d", n, self->n_picked);
+        return SK_FAIL(reterr, SK_EINVAL, "replay: priorities for %d transitions, the last draw had %d", n,
+                       self->n_picked);
     for (int i = 0; i < n; i++)
         if (!isfinite(td_error[i]) || td_error[i] == 0.0f)
             return SK_FAIL(reterr, SK_ENUMERIC, "replay: the error of drawn transition %d is %g, wanted a number other "

@@ -1,11 +1,11 @@
 /* replay_internal: what the parts of the replay share: replay.c (steps in), replay_draw.c (transitions out),
  * replay_store.c (where they lie), replay_save.c (checkpoints).
  *
- * A record is one step of one row, all in one piece, and the records of a row follow each other: a transition and what it
- * leads to are read from neighbouring cache lines.
+ * A record is one step of one row, all in one piece, and the records of a row follow each other: a transition and what
+ * it leads to are read from neighbouring cache lines.
  *     obs (O floats) | mask (K bytes, up to a multiple of 4) | action (S slots) | reward (float) | end word (u32)
- * The end word says how the step ended, whether it can be drawn, and where its final observation lies. A slot that holds
- * no step, the head's too, has end word 0. */
+ * The end word says how the step ended, whether it can be drawn, and where its final observation lies. A slot that
+ * holds no step, the head's too, has end word 0. */
 #ifndef SK_RL_REPLAY_INTERNAL_H
 #define SK_RL_REPLAY_INTERNAL_H
 #include "core/base/arena.h"

@@ -1,5 +1,5 @@
-/* replay_save: the memory in a checkpoint (docs/formats.md). Only slots in use are written, straight from where they lie;
- * everything is checked before anything of it is taken over. */
+/* replay_save: the memory in a checkpoint (docs/formats.md). Only slots in use are written, straight from where they
+ * lie; everything is checked before anything of it is taken over. */
 #include "rl/replay_internal.h"
 
 #include <math.h>
@@ -35,14 +35,16 @@ sk_status sk_replay_save(sk_replay *self, sk_pack_writer *writer, sk_error *rete
     size_t  used = (size_t)slots_used(self, self->n_added), ring = (size_t)self->ring, rows = (size_t)p->n_rows;
     json_t *json = json_pack("{s:i, s:s, s:i, s:i, s:i, s:i, s:I, s:b, s:f, s:I, s:I, s:I, s:f}", "version", VERSION,
                              "env", self->env_name, "obs_dim", p->obs_dim, "action_slots", p->action_slots, "mask_size",
-                             p->mask_size, "n_rows", p->n_rows, "steps_per_row", (json_int_t)self->n_keep, "prioritized",
-                             self->tree != NULL, "alpha", p->alpha, "n_added", (json_int_t)self->n_added, "n_side",
-                             (json_int_t)self->n_side, "n_draws", (json_int_t)self->n_draws, "priority_max",
-                             self->priority_max);
+                             p->mask_size, "n_rows", p->n_rows, "steps_per_row", (json_int_t)self->n_keep,
+                             "prioritized", self->tree != NULL, "alpha", p->alpha, "n_added",
+                             (json_int_t)self->n_added, "n_side", (json_int_t)self->n_side, "n_draws",
+                             (json_int_t)self->n_draws, "priority_max", self->priority_max);
     if (!json || json_object_set_new(sk_pack_writer_json(writer), KEY, json))
         return SK_FAIL(reterr, SK_ENOMEM, "replay: no memory for a checkpoint");
-    SK_TRY(sk_pack_writer_add_borrowed(writer, STEPS, self->record, used * self->stride, ring * self->stride, rows, reterr));
-    SK_TRY(sk_pack_writer_add_borrowed(writer, SIDE, self->side, (size_t)self->n_side * self->side_bytes, 0, 1, reterr));
+    SK_TRY(sk_pack_writer_add_borrowed(writer, STEPS, self->record, used * self->stride, ring * self->stride, rows,
+                                       reterr));
+    SK_TRY(sk_pack_writer_add_borrowed(writer, SIDE, self->side, (size_t)self->n_side * self->side_bytes, 0, 1,
+                                       reterr));
     if (!self->tree) return SK_OK;
     return sk_pack_writer_add_borrowed(writer, PRIORITY, sk_sum_tree_leaves(self->tree), used * sizeof(double),
                                        ring * sizeof(double), rows, reterr);
@@ -63,9 +65,9 @@ static sk_status check_same(const sk_replay *self, const char *env, const int sh
         return SK_FAIL(reterr, SK_ECONFIG, "the checkpoint's replay is of environment \"%.64s\", wanted \"%s\"", env,
                        self->env_name);
     if (shape[0] != p->obs_dim || shape[1] != p->action_slots || shape[2] != p->mask_size || shape[3] != p->n_rows)
-        return SK_FAIL(reterr, SK_ECONFIG, "the checkpoint's replay has %d rows with %d numbers per observation, %d per "
-                       "action, %d per mask, wanted %d, %d, %d and %d", shape[3], shape[0], shape[1], shape[2], p->n_rows,
-                       p->obs_dim, p->action_slots, p->mask_size);
+        return SK_FAIL(reterr, SK_ECONFIG, "the checkpoint's replay has %d rows with %d numbers per observation, %d "
+                       "per action, %d per mask, wanted %d, %d, %d and %d", shape[3], shape[0], shape[1], shape[2],
+                       p->n_rows, p->obs_dim, p->action_slots, p->mask_size);
     if (n_keep != self->n_keep)
         return SK_FAIL(reterr, SK_ECONFIG, "the checkpoint's replay has room for %lld steps of each row, wanted %lld",
                        (long long)n_keep, (long long)self->n_keep);
@@ -131,11 +133,13 @@ static sk_status check_record(const sk_replay *self, saved *in, int row, int64_t
     uint32_t    end = end_of(self, record), kind = end & SK__END_KIND, side = end >> SK__END_SIDE_BIT;
     int         is_valid = (end & SK__END_VALID) != 0;
     for (int i = 0; i < self->p.mask_size; i++)
-        if ((uint8_t)record[self->mask_at + (size_t)i] > 1) return corrupt("a mask that is neither 0 nor 1", row, slot, reterr);
+        if ((uint8_t)record[self->mask_at + (size_t)i] > 1)
+            return corrupt("a mask that is neither 0 nor 1", row, slot, reterr);
     if (kind == SK__END_KIND || (slot == in->n_added % self->ring && end != 0) || (!(is_valid && kind) && side != 0))
         return corrupt("an end of no known kind", row, slot, reterr);
     if (is_valid && kind) {
-        if (side >= in->n_side || in->is_taken[side]) return corrupt("a final observation that is not its own", row, slot, reterr);
+        if (side >= in->n_side || in->is_taken[side])
+            return corrupt("a final observation that is not its own", row, slot, reterr);
         in->is_taken[side] = 1;
         in->n_taken++;
     }

@@ -59,18 +59,19 @@ static sk_status check_takeover(const sk_replay *self, sk_error *reterr) {
     if (fstat(self->store.fd, &st) != 0) return fail_file(self, "look at", errno, reterr);
     if (!S_ISREG(st.st_mode) || pread(self->store.fd, &head, sizeof head, 0) != (ssize_t)sizeof head ||
         memcmp(head.magic, MAGIC, sizeof MAGIC) != 0)
-        return SK_FAIL(reterr, SK_ECONFIG, "replay: %s is there already and is no replay memory: it is left alone", path);
+        return SK_FAIL(reterr, SK_ECONFIG, "replay: %s is there already and is no replay memory: it is left alone",
+                       path);
     if (head.version != VERSION)
-        return SK_FAIL(reterr, SK_ECONFIG, "replay: %s is there already, a replay memory of version %d, wanted %d: it is "
-                       "left alone", path, head.version, VERSION);
+        return SK_FAIL(reterr, SK_ECONFIG, "replay: %s is there already, a replay memory of version %d, wanted %d: it "
+                       "is left alone", path, head.version, VERSION);
     head.env_name[sizeof head.env_name - 1] = '\0';
     if (strcmp(head.env_name, own.env_name) != 0)
-        return SK_FAIL(reterr, SK_ECONFIG, "replay: %s is there already and belongs to environment \"%s\", not to \"%s\": "
-                       "it is left alone", path, head.env_name, own.env_name);
+        return SK_FAIL(reterr, SK_ECONFIG, "replay: %s is there already and belongs to environment \"%s\", not to "
+                       "\"%s\": it is left alone", path, head.env_name, own.env_name);
     if (head.obs_dim != own.obs_dim || head.action_slots != own.action_slots || head.mask_size != own.mask_size)
-        return SK_FAIL(reterr, SK_ECONFIG, "replay: %s is there already, with %d numbers per observation, %d per action, "
-                       "%d per mask, wanted %d, %d and %d: it is left alone", path, head.obs_dim, head.action_slots,
-                       head.mask_size, own.obs_dim, own.action_slots, own.mask_size);
+        return SK_FAIL(reterr, SK_ECONFIG, "replay: %s is there already, with %d numbers per observation, %d per "
+                       "action, %d per mask, wanted %d, %d and %d: it is left alone", path, head.obs_dim,
+                       head.action_slots, head.mask_size, own.obs_dim, own.action_slots, own.mask_size);
     return SK_OK;
 }
 
@@ -104,8 +105,8 @@ static sk_status open_file(sk_replay *self, sk_error *reterr) {
         status = SK_FAIL(reterr, SK_EIO, "replay: %s was removed by another process just now", store->path);
         goto fail;
     }
-    /* What an earlier one held is given up; the head stays there all the while, so that this one is known for what it is
-     * whenever this process dies. */
+    /* What an earlier one held is given up; the head stays there all the while, so that this one is known for what it
+     * is whenever this process dies. */
     if (!is_new && ftruncate(store->fd, sizeof head) != 0) err = errno;
     is_new = 1; /* from here on it is ours to remove */
     if (!err) err = posix_fallocate(store->fd, 0, SK__REPLAY_HEAD_BYTES);

@@ -24,8 +24,8 @@ double sk_sum_tree_get(const sk_sum_tree *self, int64_t leaf);
 void sk_sum_tree_set(sk_sum_tree *self, int64_t leaf, double value);
 /* Where a leaf is named twice the last value counts. `scratch` (n) is written. */
 void sk_sum_tree_set_many(sk_sum_tree *self, const int64_t *leaf, const double *value, int n, int64_t *scratch);
-/* ret_leaf[i] is the leaf in which the running sum passes at[i] of [0, total): never one whose value is 0. The total must
- * be > 0; an at[i] beyond it gives the last leaf that is not 0. `at` is used up. */
+/* ret_leaf[i] is the leaf in which the running sum passes at[i] of [0, total): never one whose value is 0. The total
+ * must be > 0; an at[i] beyond it gives the last leaf that is not 0. `at` is used up. */
 void sk_sum_tree_find_many(const sk_sum_tree *self, double *at, int n, int64_t *ret_leaf);
 
 /* (n_leaves) For saving, and for filling a tree whose leaves are all known: then sk_sum_tree_sum_up. Borrowed. */

@@ -460,6 +460,33 @@ Test(pack, writer_refuses_a_name_twice_and_odd_names) {
     cr_assert_eq(sk_pack_writer_add(writer, name, "x", 1, NULL), SK_OK);
 }
 
+Test(pack, borrowed_runs_become_one_section) {
+    SK_AUTO(sk_pack_writer) writer = create_sample();
+    SK_AUTO(sk_pack) pack = NULL;
+    char        grid[] = "abc..def..ghi";
+    const void *bytes = NULL;
+    size_t      size = 0;
+    sk_error    err = {0};
+    make_dir();
+    cr_assert_eq(sk_pack_writer_add_borrowed(writer, "runs", grid, 3, 5, 3, &err), SK_OK, "%s", err.msg);
+    cr_assert_eq(sk_pack_writer_add_borrowed(writer, "nothing", NULL, 0, 5, 3, &err), SK_OK);
+    cr_assert_eq(sk_pack_writer_add_borrowed(writer, "no_runs", NULL, 4, 5, 0, &err), SK_OK);
+    cr_assert_eq(sk_pack_writer_add(writer, "after", "z", 1, &err), SK_OK);
+    cr_assert_eq(sk_pack_writer_add_borrowed(writer, "runs", grid, 3, 5, 3, &err), SK_EINVAL);
+    size = (size_t)1 << 33;
+    cr_assert_eq(sk_pack_writer_add_borrowed(writer, "huge", grid, size, size, SIZE_MAX, &err), SK_ELIMIT);
+    grid[0] = 'X'; /* it is read when the file is saved */
+    cr_assert_eq(sk_pack_writer_save(writer, in_dir("runs"), &err), SK_OK, "%s", err.msg);
+    cr_assert_eq(sk_pack_load(in_dir("runs"), SK_PACK_POLICY, 2, &pack, &err), SK_OK, "%s", err.msg);
+    cr_assert_eq(sk_pack_section(pack, "runs", 9, &bytes, NULL, &err), SK_OK, "%s", err.msg);
+    cr_assert_arr_eq(bytes, "Xbcdefghi", 9);
+    cr_assert_eq(sk_pack_section(pack, "nothing", 0, &bytes, &size, &err), SK_OK);
+    cr_assert_eq(sk_pack_section(pack, "no_runs", 0, &bytes, &size, &err), SK_OK);
+    cr_assert_eq(sk_pack_section(pack, "after", 1, &bytes, NULL, &err), SK_OK);
+    cr_assert_eq(*(const char *)bytes, 'z');
+    drop_dir();
+}
+
 Test(pack, writer_copies_what_it_gets) {
     SK_AUTO(sk_pack_writer) writer = NULL;
     SK_AUTO(sk_pack) pack = NULL;

@@ -171,6 +171,7 @@ void fault_take_jansson(void) { json_set_alloc_funcs(jansson_malloc, __wrap_free
 
 int   __real_pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*run)(void *), void *arg);
 void *__real_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset);
+void *__real_mmap64(void *at, size_t size, int protection, int flags, int fd, off_t offset);
 int   __real_memfd_create(const char *name, unsigned flags);
 int   __real_eventfd(unsigned count, int flags);
 int   __real_pipe2(int *fds, int flags);
@@ -188,6 +189,12 @@ int __wrap_pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*ru
 }
 void *__wrap_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset) {
     if (!REFUSED(FAULT_SYSTEM, "mmap")) return __real_mmap(at, size, protection, flags, fd, offset);
+    no_memory();
+    return MAP_FAILED;
+}
+/* What mmap is called where files may be larger than 2 GB. */
+void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int fd, off_t offset) {
+    if (!REFUSED(FAULT_SYSTEM, "mmap")) return __real_mmap64(at, size, protection, flags, fd, offset);
     no_memory();
     return MAP_FAILED;
 }

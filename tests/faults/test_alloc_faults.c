@@ -4,6 +4,7 @@
 #include "core/base/arena.h"
 #include "policies/inference.h"
 #include "rl/checkpoint.h"
+#include "rl/replay.h"
 #include "rl/runner_arg.h"
 #include "rl/vec.h"
 #include "tests/faults/faults.h"
@@ -107,6 +108,43 @@ static sk_status resolve_config(const char *yaml, sk_error *err) {
     sk_config_destroy(&cfg);
     return status;
 }
+/* A replay by priority, into a checkpoint and back; "file" or "memory" at the end of `place`, which is in a folder. */
+static sk_status replay_once(const char *place, sk_error *err) {
+    const char      *path = strstr(place, "/file") ? place : NULL;
+    sk_replay_params p = {.capacity = 8, .n_rows = 1, .obs_dim = 2, .action_slots = 1, .n_step = 1, .gamma = 0.9,
+                          .max_draw = 4, .prioritized = 1, .alpha = 1.0, .path = path, .env_name = "Faults-v0"};
+    sk_batch_shape   shape = {.n_steps = 2, .n_rows = 1, .obs_dim = 2, .action_slots = 1, .n_fragments = 1,
+                              .keep_final_obs = 1};
+    static _Alignas(64) char block[4096];
+    char             saved[320];
+    sk_batch         b;
+    SK_AUTO(sk_replay) replay = NULL;
+    SK_AUTO(sk_pack_writer) writer = NULL;
+    SK_AUTO(sk_pack) pack = NULL;
+    cr_assert_leq(sk_batch_bytes(&shape), sizeof block);
+    cr_assert_neq(access(place, F_OK), 0, "the file was left behind");
+    snprintf(saved, sizeof saved, "%s.skiff", place);
+    sk_batch_map(&shape, block, &b);
+    b.valid[0] = b.valid[1] = b.truncated[0] = 1;
+    SK_TRY(sk_replay_create(&p, &replay, err));
+    SK_TRY(sk_replay_add(replay, &b, err));
+    SK_TRY(sk_pack_writer_create(SK_PACK_CHECKPOINT, 1, &writer, err));
+    SK_TRY(sk_replay_save(replay, writer, err));
+    SK_TRY(sk_pack_writer_save(writer, saved, err));
+    SK_TRY(sk_pack_load(saved, SK_PACK_CHECKPOINT, 1, &pack, err));
+    return sk_replay_load(replay, pack, err);
+}
+static void fail_replay(fault_kind kind, const char *where, int least) {
+    char *folder = rig_folder(), place[300];
+    snprintf(place, sizeof place, "%s/%s", folder, where);
+    fail_each(kind, replay_once, place, least);
+    rig_remove(&folder);
+}
+Test(alloc_faults, replay) { fail_replay(FAULT_MEMORY, "memory", 12); }
+Test(alloc_faults, replay_in_a_file) { fail_replay(FAULT_MEMORY, "file", 12); }
+Test(system_faults, replay) { fail_replay(FAULT_SYSTEM, "memory", 1); }
+Test(system_faults, replay_in_a_file) { fail_replay(FAULT_SYSTEM, "file", 1); }
+
 Test(alloc_faults, config) { fail_each(FAULT_MEMORY, resolve_config, rig_text(tiny_yaml, 1, "thread"), 10); }
 
 /* ---- policies ---- */

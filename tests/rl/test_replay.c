@@ -270,6 +270,21 @@ Test(replay, priorities_of_transitions_that_are_gone_are_passed_over) {
     }
 }
 
+Test(replay, priorities_of_a_step_do_not_go_to_the_one_that_took_its_slot) {
+    rig              r;
+    sk_replay_params p = params_of(4, 1, 1, 1);
+    float            td[64];
+    rig_open(&r, &p, (rig_odds){0}, 5);
+    rig_add(&r, 5);
+    rig_draw(&r, 64);
+    for (int i = 0; i < 64; i++) td[i] = (float)(i + 1) * 100.0f;
+    rig_add(&r, 5); /* now all slots have other steps */
+    cr_assert_eq(sk_replay_set_priorities(r.replay, td, 64, NULL), SK_OK);
+    const sk_batch *b = rig_draw(&r, 64);
+    for (int i = 0; i < 64; i++) cr_assert_eq(b->weight[i], 1.0f);
+    rig_close(&r);
+}
+
 /* ---- refusals ---- */
 
 Test(replay, names_a_parameter_out_of_range) {
@@ -278,7 +293,8 @@ Test(replay, names_a_parameter_out_of_range) {
     sk_error         err = {0};
     good.obs_dim = 3, good.action_slots = 1;
     sk_replay_params bad[9];
-    const char      *word[] = {"capacity", "rows", "observation", "n_step", "n_step", "gamma", "alpha", "draws", "capacity"};
+    const char      *word[] = {"capacity", "rows", "observation", "n_step", "n_step", "gamma", "alpha", "draws",
+                               "capacity"};
     for (int i = 0; i < SK_COUNT(bad); i++) bad[i] = good;
     bad[0].capacity = 3, bad[1].n_rows = 0, bad[2].obs_dim = 0, bad[3].n_step = 0, bad[4].n_step = 6;
     bad[5].gamma = NAN, bad[6].alpha = 1.5, bad[7].max_draw = 0, bad[8].capacity = INT64_MAX;

@@ -22,8 +22,8 @@ static void drop_dir(void) {
 }
 
 static sk_replay_params params_of(int64_t capacity, int rows, int prioritized, const char *path) {
-    return (sk_replay_params){.capacity = capacity, .n_rows = rows, .n_step = 3, .gamma = 0.9, .max_draw = 64, .seed = 7,
-                              .prioritized = prioritized, .alpha = 0.6, .path = path, .env_name = "Rig-v0",
+    return (sk_replay_params){.capacity = capacity, .n_rows = rows, .n_step = 3, .gamma = 0.9, .max_draw = 64,
+                              .seed = 7, .prioritized = prioritized, .alpha = 0.6, .path = path, .env_name = "Rig-v0",
                               .obs_dim = RIG_O, .action_slots = RIG_S, .mask_size = rows == 2 ? RIG_K_MAX : 0};
 }
 
@@ -289,8 +289,8 @@ Test(replay_save, refuses_another_environment_shape_or_size_and_names_both) {
     play(&r, 90);
     sk_pack         *pack = saved(r.replay);
     sk_replay_params other[6];
-    const char      *words[][2] = {{"Rig-v0", "Other-v0"}, {"3 numbers", "4"}, {"room for 50", "60"}, {"priority", "uniform"},
-                                   {"0.6", "0.5"}, {"2 rows", "1"}};
+    const char      *words[][2] = {{"Rig-v0", "Other-v0"}, {"3 numbers", "4"}, {"room for 50", "60"},
+                                   {"priority", "uniform"}, {"0.6", "0.5"}, {"2 rows", "1"}};
     for (int i = 0; i < 6; i++) other[i] = p;
     other[0].env_name = "Other-v0", other[1].obs_dim = 4, other[2].capacity = 120, other[3].prioritized = 0;
     other[4].alpha = 0.5, other[5].n_rows = 1, other[5].capacity = 50;
@@ -306,7 +306,7 @@ Test(replay_save, refuses_another_environment_shape_or_size_and_names_both) {
     rig_close(&r);
 }
 
-/* Whatever is damaged behind a right checksum is refused, and then nothing is changed; or it is numbers like any others. */
+/* Whatever is damaged behind a right checksum is refused, and then nothing is changed; or it is numbers like others. */
 Test(replay_save, survives_any_damage) {
     static uint8_t bytes[1 << 16];
     int            n_refused = 0;
@@ -352,6 +352,32 @@ Test(replay_save, survives_any_damage) {
         rig_close(&a);
     }
     cr_assert_gt(n_refused, 500);
+}
+
+Test(replay_save, refuses_a_final_observation_that_two_steps_claim) {
+    enum { STRIDE = RIG_O * 4 + RIG_S * 4 + 8 };
+    rig              r, b;
+    sk_replay_params p = params_of(60, 1, 0, NULL);
+    sk_error         err = {0};
+    const void      *bytes = NULL;
+    size_t           size = 0;
+    uint32_t         first = 0, end;
+    rig_open(&r, &p, usual, 1);
+    rig_open(&b, &p, usual, 1);
+    play(&r, 100);
+    sk_pack *pack = saved(r.replay);
+    cr_assert_eq(sk_pack_section(pack, "replay_steps", 61 * STRIDE, &bytes, &size, &err), SK_OK, "%s", err.msg);
+    char *record = (char *)(uintptr_t)bytes;
+    for (int i = 0; i < 61; i++) {
+        memcpy(&end, record + i * STRIDE + STRIDE - 4, 4);
+        if ((end & 4) && (end & 3) && first) memcpy(record + i * STRIDE + STRIDE - 4, &first, 4);
+        else if ((end & 4) && (end & 3)) first = end;
+    }
+    cr_assert_eq(sk_replay_load(b.replay, pack, &err), SK_ECORRUPT);
+    cr_assert(strstr(err.msg, "not its own"), "%s", err.msg);
+    sk_pack_destroy(&pack);
+    rig_close(&r);
+    rig_close(&b);
 }
 
 /* Side slots are used again: no more of them are touched than were ever alive at once. */
