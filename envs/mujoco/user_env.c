@@ -2,7 +2,7 @@
  * when an episode ends (docs/own_robot.md). Named "mujoco", or "mujoco:FILE.xml".
  *
  * Config (as texts; lists separated by ";"): model, frame_skip (1), observation ("qpos; qvel"), reward, terminate,
- * keyframe, reset_noise ("qpos = 0.01; joint/target.qpos = 0.2"), action_limit.
+ * keyframe, reset_noise ("qpos = 0.01; joint/target.qpos = 0.2"), action_limit, render_width, render_height.
  *
  * What belongs to which instant. After a step, positions and velocities (xpos, sensors of these stages, ...) are those
  * of the new qpos and qvel. Accelerations and forces (qacc, accelerometers, touch, actuator forces, cfrc) are those
@@ -13,6 +13,7 @@
  *
  * Threads: one instance, one thread at a time. */
 #include "core/base/rng.h"
+#include "envs/mujoco/render.h"
 #include "envs/mujoco/user_robot.h"
 #include "skiff/env.h"
 
@@ -35,6 +36,7 @@ typedef struct instance {
     int        n_envs, state_numbers; /* doubles of mjData in a saved state             */
     double    *memory;                /* of the expressions; the arrays below follow it */
     double    *action, *velocity, *kept, *state; /* kept: (n_envs x kept_size)          */
+    sk_mujoco_view *view;             /* NULL: nothing was drawn yet                    */
     char       error[384];
     robot_env *envs;                  /* (n_envs)                                       */
 } instance;
@@ -74,6 +76,7 @@ static int describe(const sk_env_config *config, sk_env_spec *spec, char *err, s
 static void destroy(void *self_v) {
     instance *self = self_v;
     if (!self) return;
+    sk__mujoco_view_destroy(&self->view);
     for (int i = 0; self->envs && i < self->n_envs; i++) {
         if (self->envs[i].data) self->robot.model->lib->mj_deleteData(self->envs[i].data);
     }
@@ -328,6 +331,26 @@ static int state_load(void *self_v, int i, const void *bytes) {
     return good ? 0 : -1;
 }
 
+/* ---- pictures ---- */
+
+static sk_status draw(instance *self, int i, uint8_t *rgb, sk_error *reterr) {
+    const sk_robot *robot = &self->robot;
+    if (!self->view)
+        SK_TRY(sk__mujoco_view_create(robot->model, robot->render_width, robot->render_height, &self->view, reterr));
+    robot->model->lib->mj_getState(robot->model->m, self->envs[i].data, self->state, mjSTATE_INTEGRATION);
+    return sk__mujoco_view_draw(self->view, self->state, mjSTATE_INTEGRATION, rgb, reterr);
+}
+
+static int render(void *self_v, int i, int *width, int *height, uint8_t *rgb) {
+    instance *self = self_v;
+    sk_error  error = {0};
+    *width = self->robot.render_width;
+    *height = self->robot.render_height;
+    if (!rgb || draw(self, i, rgb, &error) == SK_OK) return 0;
+    snprintf(self->error, sizeof self->error, "%.*s", (int)sizeof self->error - 1, error.msg);
+    return -1;
+}
+
 static const char *last_error(void *self_v) { return ((instance *)self_v)->error; }
 
 extern const sk_env_api sk_env_mujoco;
@@ -335,7 +358,7 @@ const sk_env_api        sk_env_mujoco = {
     .abi_version = SK_ENV_ABI_VERSION,
     .struct_size = sizeof(sk_env_api),
     .name = "mujoco",
-    .caps = SK_ENV_CAP_DETERMINISTIC | SK_ENV_CAP_STATE,
+    .caps = SK_ENV_CAP_DETERMINISTIC | SK_ENV_CAP_STATE | SK_ENV_CAP_RENDER,
     .describe = describe,
     .create = create,
     .destroy = destroy,
@@ -344,5 +367,6 @@ const sk_env_api        sk_env_mujoco = {
     .state_size = state_size,
     .state_save = state_save,
     .state_load = state_load,
+    .render = render,
     .last_error = last_error,
 };

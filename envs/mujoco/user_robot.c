@@ -1,4 +1,5 @@
 #include "envs/mujoco/user_robot.h"
+#include "envs/mujoco/render.h"
 
 #include "core/base/config.h"
 #include "envs/common.h"
@@ -9,7 +10,7 @@
 #include <string.h>
 
 static const char *const KEYS[] = {"model",     "id",       "frame_skip",  "observation", "reward",
-                                   "terminate", "keyframe", "reset_noise", "action_limit"};
+                                   "terminate", "keyframe", "reset_noise", "action_limit", SK_MUJOCO_RENDER_KEYS};
 
 /* ---- lists of expressions ---- */
 
@@ -223,6 +224,9 @@ sk_status sk__robot_init(sk_robot *self, const sk_env_config *config, sk_error *
     SK_TRY(check_keys(config, reterr));
     SK_TRY(read_number(config, "frame_skip", 1, 10000, &frame_skip, reterr));
     SK_TRY(read_number(config, "action_limit", 0, 1e9, &action_limit, reterr));
+    char text[256];
+    if (sk__mujoco_view_size(config, &self->render_width, &self->render_height, text, sizeof text) != 0)
+        return SK_FAIL(reterr, SK_ECONFIG, "%s", text);
     SK_TRY(open_model(self, config, reterr));
     self->frame_skip = (int)frame_skip;
     if (self->frame_skip != frame_skip)

@@ -25,6 +25,7 @@ typedef struct sk_robot {
     double           dt;         /* of an env step [s]                                    */
     double          *qpos_noise; /* (nq) uniform, plus or minus; qvel_noise lies behind   */
     double          *qvel_noise; /* (nv)                                                  */
+    int              render_width, render_height; /* of its pictures                      */
     const float     *action_low, *action_high; /* (nu) kept for the life of the program   */
 } sk_robot;
 
