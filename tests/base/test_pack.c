@@ -467,7 +467,6 @@ Test(pack, borrowed_runs_become_one_section) {
     const void *bytes = NULL;
     size_t      size = 0;
     sk_error    err = {0};
-    make_dir();
     cr_assert_eq(sk_pack_writer_add_borrowed(writer, "runs", grid, 3, 5, 3, &err), SK_OK, "%s", err.msg);
     cr_assert_eq(sk_pack_writer_add_borrowed(writer, "nothing", NULL, 0, 5, 3, &err), SK_OK);
     cr_assert_eq(sk_pack_writer_add_borrowed(writer, "no_runs", NULL, 4, 5, 0, &err), SK_OK);
@@ -484,7 +483,6 @@ Test(pack, borrowed_runs_become_one_section) {
     cr_assert_eq(sk_pack_section(pack, "no_runs", 0, &bytes, &size, &err), SK_OK);
     cr_assert_eq(sk_pack_section(pack, "after", 1, &bytes, NULL, &err), SK_OK);
     cr_assert_eq(*(const char *)bytes, 'z');
-    drop_dir();
 }
 
 Test(pack, writer_copies_what_it_gets) {
