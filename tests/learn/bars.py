@@ -74,7 +74,7 @@ def tell(run):
 
 
 def run_all(place, todo, args):
-    """Seeds by their order, `jobs` at a time. Gives how many had trouble; what was stopped is left for the next time."""
+    """Seeds by their order, `jobs` at a time. Gives how many had trouble; what was stopped is left for next time."""
     threads = min(4, max(1, len(os.sched_getaffinity(0)) // args.jobs))  # more than 4 do not help a learner
     running, failed, stopped_by, begun = [], 0, 0, time.monotonic()
     while running or (todo and not signals and time.monotonic() - begun < args.max_s):

@@ -96,7 +96,8 @@ def page(kept, keys, reasons):
         lines += table(["config", "bar", "met", "IQM", "lowest to highest", "published", "bar is"],
                        [learning_row(*r) for r in ran])
         lines += ["## Seed by seed", ""]
-        lines += table(["config", "environment", "returns of seeds 1, 2, ...", "env steps"], [seeds_row(*r) for r in ran])
+        lines += table(["config", "environment", "returns of seeds 1, 2, ...", "env steps"],
+                       [seeds_row(*r) for r in ran])
         lines += ["## What it took", "", TOOK.format(machine=machine())]
         lines += table(["config", "seconds by seed", "env steps/s", "runs x threads", "device", "date", "commit"],
                        [cost_row(*r) for r in ran])

@@ -82,7 +82,8 @@ class SeedRun:
     def __init__(self, place, bar, seed, key, threads, jobs):
         self.program, self.config = place.program, place.config_of(bar)
         self.folder = os.path.join(place.runs, f"{bar['name']}-{seed}")
-        self.bar, self.seed, self.key, self.threads, self.jobs, self.commit = bar, seed, key, threads, jobs, place.commit
+        self.bar, self.seed, self.key, self.commit = bar, seed, key, place.commit
+        self.threads, self.jobs = threads, jobs
         self.result, self.trouble, self.child, self.stopping = None, None, None, False
 
     def __str__(self):
