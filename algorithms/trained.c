@@ -19,7 +19,9 @@ sk_status sk_trained_finish(sk_trained *self, const sk_algorithm_context *x, con
         SK_TRY(sk_buffer_create(x->device, n_floats * sizeof(float), &self->params, reterr));
         self->owns_params = 1;
     }
-    sk_plan_params how = {.max_rows = x->shape.n_rows, .backward = 1};
+    int rows = x->shape.n_rows, half = (rows / 2 + SK_PAD - 1) / SK_PAD * SK_PAD;
+    /* a small batch in two blocks, so that two threads have work; a function of its size alone, as the rounding is */
+    sk_plan_params how = {.max_rows = rows, .backward = 1, .block_rows = rows < 128 && rows > SK_PAD ? half : 0};
     SK_TRY(sk_plan_create(x->device, self->graph, self->params, &how, &self->plan, reterr));
     sk_adam_params adam = {.beta1 = 0.9f, .beta2 = 0.999f, .eps = (float)adam_epsilon};
     SK_TRY(sk_adam_create(x->device, self->params, n_floats, &adam, &self->adam, reterr));

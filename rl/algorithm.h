@@ -30,7 +30,7 @@ typedef struct sk_algorithm_api {
     int           keep_final_obs; /* needs that column of the stream's batches               */
     /* What it decides about common keys: the kind of network, defaults of its own for keys that were not given. May be
      * NULL. Called before all checks. */
-    void (*prepare)(const void *own, sk_train_config *config, const sk_config *cfg);
+    void (*prepare)(void *own, sk_train_config *config, const sk_config *cfg);
     /* Where its config keeps the settings of the replay it learns from; NULL: it reads the stream itself. */
     const sk_replay_config *(*replay)(const void *own);
     /* What keys cannot say one by one. SK_ECONFIG with the key's mark. */

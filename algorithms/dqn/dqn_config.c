@@ -37,8 +37,8 @@ const sk_key sk__dqn_keys[SK__DQN_N_KEYS] = {
      .help = "Adam's epsilon."},
 };
 
-void sk__dqn_prepare(const void *own, sk_train_config *config, const sk_config *cfg) {
-    sk_dqn_config *c = (sk_dqn_config *)own;
+void sk__dqn_prepare(void *own, sk_train_config *config, const sk_config *cfg) {
+    sk_dqn_config *c = own;
     config->model.kind = SK_POLICY_Q;
     config->model.q = (sk_q_config){.dueling = c->dueling, .noisy = c->noisy, .distribution = c->distribution,
                                     .num_atoms = c->num_atoms, .v_min = c->v_min, .v_max = c->v_max, .sigma0 = c->sigma0};

@@ -32,7 +32,7 @@ const sk_key sk__sac_keys[SK__SAC_N_KEYS] = {
      .help = "Adam's epsilon."},
 };
 
-void sk__sac_prepare(const void *own, sk_train_config *config, const sk_config *cfg) {
+void sk__sac_prepare(void *own, sk_train_config *config, const sk_config *cfg) {
     (void)own;
     config->model.kind = SK_POLICY_SQUASHED;
     if (!sk_config_given(cfg, "model.fcnet_hiddens")) config->model.fcnet_hiddens = (sk_int_list){2, {256, 256}};

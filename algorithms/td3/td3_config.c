@@ -33,7 +33,7 @@ const sk_key sk__td3_keys[SK__TD3_N_KEYS] = {
      .help = "Bound of that noise."},
 };
 
-void sk__td3_prepare(const void *own, sk_train_config *config, const sk_config *cfg) {
+void sk__td3_prepare(void *own, sk_train_config *config, const sk_config *cfg) {
     (void)own;
     config->model.kind = SK_POLICY_DETERMINISTIC;
     if (!sk_config_given(cfg, "model.fcnet_hiddens")) config->model.fcnet_hiddens = (sk_int_list){2, {256, 256}};

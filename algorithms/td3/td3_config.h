@@ -6,7 +6,7 @@
 enum { SK__DDPG_N_KEYS = SK_REPLAY_N_KEYS + 7, SK__TD3_N_KEYS = SK__DDPG_N_KEYS + 3 };
 extern const sk_key sk__ddpg_keys[SK__DDPG_N_KEYS];
 extern const sk_key sk__td3_keys[SK__TD3_N_KEYS];
-void      sk__td3_prepare(const void *own, sk_train_config *config, const sk_config *cfg);
+void      sk__td3_prepare(void *own, sk_train_config *config, const sk_config *cfg);
 sk_status sk__td3_check(const void *own, const sk_train_config *config, const sk_config *cfg, sk_error *reterr);
 
 #endif
