@@ -1,5 +1,5 @@
 /* Runs the tasks of gym_tasks.c. An instance has one mjData; its environments are rows that hold what decides the next
- * step (mjSTATE_FULLPHYSICS, the solver's warm start, the coordinate before the step) and are switched in and out of it.
+ * step (mjSTATE_FULLPHYSICS, the solver's warm start, the coordinate before the step) and are switched in and out.
  * mj_step computes all the rest anew from these, so that the bits are those of a simulation per environment.
  *
  * A simulation that went wrong (a warning, a number that is none, a fatal error of MuJoCo) fails its row alone. */
@@ -82,8 +82,8 @@ static sk_status check_model(gym_env *self, sk_error *reterr) {
     const sk_gym_task *task = self->task;
     const mjModel     *m = self->model->m;
     if (m->nq != task->nq || m->nv != task->nv || m->nu != task->nu || m->na != 0) {
-        return SK_FAIL(reterr, SK_ECONFIG, "%s: got nq %d, nv %d, nu %d, na %d, wanted %d, %d, %d, 0", self->model->path,
-                       (int)m->nq, (int)m->nv, (int)m->nu, (int)m->na, task->nq, task->nv, task->nu);
+        return SK_FAIL(reterr, SK_ECONFIG, "%s: got nq %d, nv %d, nu %d, na %d, wanted %d, %d, %d, 0",
+                       self->model->path, (int)m->nq, (int)m->nv, (int)m->nu, (int)m->na, task->nq, task->nv, task->nu);
     }
     for (int i = 0; i < SK_GYM_PIECES_MAX; i++) {
         sk_gym_source source = task->obs[i].source;
@@ -286,8 +286,8 @@ static bool advance(const gym_env *self, const row *r, const sk_env_slot *action
 
 /* The row's episode is invalid; it stands where a new simulation does until its reset. */
 static void fail_row(gym_env *self, row *r, int env, const char *text, float *obs) {
-    snprintf(self->error, sizeof self->error, "%s: environment %d: the simulation is invalid: %s", self->task->name, env,
-             text);
+    snprintf(self->error, sizeof self->error, "%s: environment %d: the simulation is invalid: %s", self->task->name,
+             env, text);
     self->model->lib->mj_resetData(self->sim.m, self->sim.d);
     memcpy(r->state, self->origin, (size_t)self->n_state * sizeof(double));
     r->coordinate = 0.0;

@@ -5,23 +5,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- messages of the library ---- */
 
 static _Thread_local sk_mujoco_guard *innermost;
 
-/* All that MuJoCo says comes here. An error leaves through the innermost guard of its thread; a warning is kept there. */
+static void keep(sk_mujoco_guard *guard, const char *text) {
+    snprintf(guard->text, sizeof guard->text, "%.*s", (int)sizeof guard->text - 1, text);
+}
+
+/* All that MuJoCo says comes here. An error leaves through the innermost guard of its thread, which keeps warnings. */
 static void take_message(const mjLogMessage *message) {
     sk_mujoco_guard *guard = innermost;
     if (message->level == mjLOG_ERROR) {
         if (!guard) sk_assert_fail(message->file ? message->file : "MuJoCo", message->line, message->subject);
-        snprintf(guard->text, sizeof guard->text, "%s", message->subject);
+        keep(guard, message->subject);
         longjmp(guard->back, 1);
     }
-    if (guard && message->level == mjLOG_WARNING) {
-        snprintf(guard->text, sizeof guard->text, "%s", message->subject);
-    }
+    if (guard && message->level == mjLOG_WARNING) keep(guard, message->subject);
 }
 
 void sk__mujoco_guard_enter(sk_mujoco_guard *guard) {
@@ -133,14 +136,18 @@ sk_status sk__mujoco_lib_symbol(const char *name, void **ret_symbol, sk_error *r
 typedef struct entry {
     sk_mujoco_model model; /* first: what callers hold is the entry */
     struct entry   *next;
+    struct stat     file;  /* as it was when it was read            */
     int             n_users;
 } entry;
 
-static entry *models; /* all open ones */
+/* All that were loaded, also those that nobody uses at the moment: each load costs milliseconds, and MuJoCo does not
+ * give all of its memory back. */
+static entry *models;
 
 sk_status sk__mujoco_model_path(const char *name, char *path, size_t path_size, sk_error *reterr) {
     bool is_path = strchr(name, '/') != NULL;
-    int  n = is_path ? snprintf(path, path_size, "%s", name) : snprintf(path, path_size, "%s/models/%s", folder(), name);
+    int  n = is_path ? snprintf(path, path_size, "%s", name)
+                     : snprintf(path, path_size, "%s/models/%s", folder(), name);
     if (n < 0 || (size_t)n >= path_size) return SK_FAIL(reterr, SK_EINVAL, "the model's path is too long: %s", name);
     if (access(path, R_OK) == 0) return SK_OK;
     if (is_path) return SK_FAIL(reterr, SK_ENOTFOUND, "cannot read the model %s", path);
@@ -158,13 +165,14 @@ static void join_lines(char *text) {
 }
 
 static sk_status load_model(const char *path, mjModel **ret_model, sk_error *reterr) {
-    if (access(path, R_OK) != 0) return SK_FAIL(reterr, SK_ENOTFOUND, "cannot read the model %s", path);
     mjModel *volatile model = NULL;
     char            text[400] = "";
     sk_mujoco_guard guard;
     sk__mujoco_guard_enter(&guard);
-    if (_setjmp(guard.back) == 0) model = library.mj_loadXML(path, NULL, text, sizeof text);
-    else snprintf(text, sizeof text, "%s", guard.text);
+    if (_setjmp(guard.back) == 0) {
+        model = library.mj_loadXML(path, NULL, text, sizeof text);
+        library.mj_freeLastXML(); /* it keeps what it has parsed, for saving it again */
+    } else snprintf(text, sizeof text, "%s", guard.text);
     sk__mujoco_guard_leave(&guard);
     if (!model) {
         join_lines(text);
@@ -174,28 +182,58 @@ static sk_status load_model(const char *path, mjModel **ret_model, sk_error *ret
     return SK_OK;
 }
 
+static void delete_model(entry *e) {
+    library.mj_deleteModel((mjModel *)(uintptr_t)e->model.m); /* the one place where a model is not constant */
+    free(e);
+}
+
+static bool same_file(const struct stat *a, const struct stat *b) {
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+           a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* The entry of that path and file, or NULL; drops unused ones whose file has changed since. */
+static entry *find_model(const char *path, const struct stat *file) {
+    for (entry **at = &models; *at;) {
+        entry *e = *at;
+        if (strcmp(e->model.path, path) == 0) {
+            if (same_file(&e->file, file)) return e;
+            if (e->n_users == 0) {
+                *at = e->next;
+                delete_model(e);
+                continue;
+            }
+        }
+        at = &e->next;
+    }
+    return NULL;
+}
+
 static sk_status open_locked(const char *path, sk_mujoco_model **ret_model, sk_error *reterr) {
+    struct stat file;
+    if (access(path, R_OK) != 0 || stat(path, &file) != 0) {
+        return SK_FAIL(reterr, SK_ENOTFOUND, "cannot read the model %s", path);
+    }
     SK_TRY(get_locked(reterr));
-    for (entry *e = models; e; e = e->next) {
-        if (strcmp(e->model.path, path) != 0) continue;
-        e->n_users++;
-        *ret_model = &e->model;
-        return SK_OK;
+    entry *e = find_model(path, &file);
+    if (!e) {
+        size_t size = strlen(path) + 1;
+        e = calloc(1, sizeof *e + size);
+        if (!e) return SK_FAIL(reterr, SK_ENOMEM, "out of memory for the model %s", path);
+        mjModel  *m = NULL;
+        sk_status status = load_model(path, &m, reterr);
+        if (status != SK_OK) {
+            free(e);
+            return status;
+        }
+        char *copy = memcpy(e + 1, path, size);
+        e->model = (sk_mujoco_model){.m = m, .lib = &library, .path = copy};
+        e->file = file;
+        e->next = models;
+        models = e;
     }
-    size_t size = strlen(path) + 1;
-    entry *e = calloc(1, sizeof *e + size);
-    if (!e) return SK_FAIL(reterr, SK_ENOMEM, "out of memory for the model %s", path);
-    mjModel  *m = NULL;
-    sk_status status = load_model(path, &m, reterr);
-    if (status != SK_OK) {
-        free(e);
-        return status;
-    }
-    char *copy = memcpy(e + 1, path, size);
-    e->model = (sk_mujoco_model){.m = m, .lib = &library, .path = copy};
-    e->n_users = 1;
-    e->next = models;
-    models = e;
+    e->n_users++;
     *ret_model = &e->model;
     return SK_OK;
 }
@@ -212,16 +250,8 @@ void sk__mujoco_model_release(sk_mujoco_model **self_p) {
     *self_p = NULL;
     if (!e) return;
     pthread_mutex_lock(&lock);
-    bool is_last = --e->n_users == 0;
-    if (is_last) {
-        entry **at = &models;
-        while (*at != e) at = &(*at)->next;
-        *at = e->next;
-    }
+    e->n_users--;
     pthread_mutex_unlock(&lock);
-    if (!is_last) return;
-    library.mj_deleteModel((mjModel *)(uintptr_t)e->model.m); /* the one place where a model is not constant */
-    free(e);
 }
 
 sk_status sk__mujoco_data_create(const sk_mujoco_model *model, mjData **ret_data, sk_error *reterr) {

@@ -1,7 +1,7 @@
 /* mujoco_lib: MuJoCo, loaded when it is first needed, and its models, shared by all instances of a process.
  *
- * The library is opened with dlopen from `mujoco_dir` of the build (default .cache/mujoco, which fetch.py fills) or from
- * $SKIFF_MUJOCO_DIR; it must have the version of the headers. A folder holds
+ * The library is opened with dlopen from `mujoco_dir` of the build (default .cache/mujoco, which fetch.py fills) or
+ * from $SKIFF_MUJOCO_DIR; it must have the version of the headers. A folder holds
  *     lib/libmujoco.so.<version>   include/mujoco/...   models/....xml
  * It prints nothing and writes no MUJOCO_LOG.TXT: a handler takes all its messages from before the first call on.
  *
@@ -22,7 +22,7 @@
 
 /* The functions that are used, by their own names: lib->mj_step(model, data). */
 #define SK_MUJOCO_FUNCTIONS(X)                                                                                        \
-    X(mj_loadXML) X(mj_deleteModel) X(mj_makeData) X(mj_deleteData) X(mj_copyData) X(mj_resetData)                    \
+    X(mj_loadXML) X(mj_freeLastXML) X(mj_deleteModel) X(mj_makeData) X(mj_deleteData) X(mj_copyData) X(mj_resetData)  \
     X(mj_step) X(mj_step1) X(mj_step2) X(mj_forward) X(mj_kinematics) X(mj_comPos) X(mj_comVel)                       \
     X(mj_fwdPosition) X(mj_fwdVelocity) X(mj_rnePostConstraint) X(mj_subtreeVel)                                      \
     X(mj_stateSize) X(mj_getState) X(mj_setState) X(mj_name2id) X(mj_id2name)                                         \
@@ -44,11 +44,12 @@ SK_NODISCARD sk_status sk__mujoco_lib_get(const sk_mujoco_lib **ret_lib, sk_erro
 /* Look up something that is not in the table above (mjv_, mjr_), in the loaded library. SK_ENOTFOUND. */
 SK_NODISCARD sk_status sk__mujoco_lib_symbol(const char *name, void **ret_symbol, sk_error *reterr);
 
-/* path = where the model file `name` lies: as it is if it has a '/', else in the folder's models/. SK_ENOTFOUND if there
- * is no such file. */
+/* path = where the model file `name` lies: as it is if it has a '/', else in the folder's models/. SK_ENOTFOUND if
+ * there is no such file. */
 SK_NODISCARD sk_status sk__mujoco_model_path(const char *name, char *path, size_t path_size, sk_error *reterr);
 
-/* A model: loaded once per path, the same for all who open it, and never changed. */
+/* A model: loaded once per path, the same for all who open it, and never changed. It is kept for the next who opens the
+ * path until the file is found to have changed (the file itself, not those that it includes). */
 typedef struct sk_mujoco_model {
     const mjModel       *m;
     const sk_mujoco_lib *lib;
@@ -58,7 +59,7 @@ typedef struct sk_mujoco_model {
 /* Open the model file (MJCF) of that path; loads the library if need be. Caller releases. SK_ENOTFOUND: no such file.
  * SK_ECONFIG: MuJoCo refuses it; the message has its text, with the line. SK_ENOMEM. */
 SK_NODISCARD sk_status sk__mujoco_model_open(const char *path, sk_mujoco_model **ret_model, sk_error *reterr);
-/* Give it back and null *self_p; the last one deletes it. NULL is fine. */
+/* Give it back and null *self_p. NULL is fine. */
 void sk__mujoco_model_release(sk_mujoco_model **self_p);
 /* A simulation of that model (mj_makeData). SK_ENOMEM, SK_EENV. Caller destroys with lib->mj_deleteData. */
 SK_NODISCARD sk_status sk__mujoco_data_create(const sk_mujoco_model *model, mjData **ret_data, sk_error *reterr);
@@ -82,7 +83,7 @@ void sk__mujoco_guard_leave(sk_mujoco_guard *guard);
 
 /* ---- simulations that went wrong ----
  * MuJoCo resets a simulation with bad numbers by itself and goes on. Call this after each mj_step: true if the step was
- * good; else false with a text (which warning, where). Also counts: a full list of contacts or constraints. The counters
+ * good; else false with a text (which warning, where). A full list of contacts or constraints counts too. The counters
  * are then cleared, so that the next episode starts clean. */
 bool sk__mujoco_step_was_good(const sk_mujoco_model *model, mjData *data, char *text, size_t text_size);
 

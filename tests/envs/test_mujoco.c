@@ -48,8 +48,9 @@ static void same_line(replay *self, const float *values, int n) {
     for (int i = 0; *at == ' '; i++) {
         float want = strtof(at, &at);
         cr_assert_lt(i, n, "%s, line %d has too many numbers", self->name, self->line);
-        cr_assert(memcmp(&want, &values[i], sizeof want) == 0, "%s, line %d, number %d: got %a (%.9g), wanted %a (%.9g)",
-                  self->name, self->line, i, (double)values[i], (double)values[i], (double)want, (double)want);
+        cr_assert(memcmp(&want, &values[i], sizeof want) == 0,
+                  "%s, line %d, number %d: got %a (%.9g), wanted %a (%.9g)", self->name, self->line, i,
+                  (double)values[i], (double)values[i], (double)want, (double)want);
         if (i == n - 1) self->n_lines_of_text++;
     }
     hash_add(&self->hash, values, n);

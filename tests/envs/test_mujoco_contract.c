@@ -30,7 +30,8 @@ Test(mujoco_contract, interleaved_environments_equal_single_ones) {
                 if (t % 40 != 10 * i) continue;
                 many.api->reset(many.self, i, NULL, many.obs + i * many.obs_dim, NULL);
                 single[i].api->reset(single[i].self, 0, NULL, single[i].obs, NULL);
-                cr_assert_eq(memcmp(many.obs + i * many.obs_dim, single[i].obs, (size_t)many.obs_dim * sizeof(float)), 0,
+                size_t obs_size = (size_t)many.obs_dim * sizeof(float);
+                cr_assert_eq(memcmp(many.obs + i * many.obs_dim, single[i].obs, obs_size), 0,
                              "%s: env %d, step %d: another reset", many.api->name, i, t);
             }
         }
@@ -124,7 +125,7 @@ Test(mujoco_contract, a_simulation_that_diverges_fails_its_row_alone_and_silentl
     mjt_remove_folder(path);
 }
 
-/* A speed that is beyond MuJoCo's bounds, in every environment: the row must fail. State: time, qpos, qvel, warm start. */
+/* A speed that is beyond MuJoCo's bounds: the row must fail. State: ..., qpos, qvel, warm start. */
 Test(mujoco_contract, bad_speeds_fail_the_row_in_every_environment) {
     mjt_skip_without();
     static mjt_rig rig;

@@ -52,7 +52,8 @@ Test(mujoco_lib, refuses_a_library_of_another_version_and_names_both) {
     cr_assert_eq(symlink(fake, "lib/libmujoco.so"), 0);
     cr_assert_eq(symlink(models, "models"), 0);
     setenv("SKIFF_MUJOCO_DIR", path, 1);
-    refused_with("Ant-v5", "lib/libmujoco.so is MuJoCo 3.3.8 (mj_version 3003008), skiff was built for 4.0.0 (4000000)");
+    refused_with("Ant-v5",
+                 "lib/libmujoco.so is MuJoCo 3.3.8 (mj_version 3003008), skiff was built for 4.0.0 (4000000)");
     cr_assert_eq(mjt_count_entries(path), 2);
     mjt_remove_folder(path);
 }
@@ -74,7 +75,8 @@ Test(mujoco_lib, refuses_a_library_that_is_none) {
 Test(mujoco_lib, names_the_line_of_a_broken_model_and_stays_silent) {
     char path[64];
     mjt_empty_folder(path);
-    mjt_use_own_models(path, "ant.xml", "<mujoco>\n<worldbody>\n<body>\n<geom size='a'/>\n</body></worldbody></mujoco>");
+    mjt_use_own_models(path, "ant.xml",
+                       "<mujoco>\n<worldbody>\n<body>\n<geom size='a'/>\n</body></worldbody></mujoco>");
     refused_with("Ant-v5", "models/ant.xml: ");
     refused_with("Ant-v5", "line 4");
     FILE *file = fopen("models/ant.xml", "w");
@@ -88,24 +90,45 @@ Test(mujoco_lib, names_the_line_of_a_broken_model_and_stays_silent) {
 Test(mujoco_lib, refuses_another_model_than_the_environments) {
     char path[64];
     mjt_empty_folder(path);
-    mjt_use_own_models(path, "ant.xml", "<mujoco><worldbody><body><joint/><geom size='1'/></body></worldbody></mujoco>");
+    mjt_use_own_models(path, "ant.xml",
+                       "<mujoco><worldbody><body><joint/><geom size='1'/></body></worldbody></mujoco>");
     refused_with("Ant-v5", "got nq 1, nv 1, nu 0, na 0, wanted 15, 14, 8, 0");
     mjt_remove_folder(path);
 }
 
-Test(mujoco_lib, a_model_is_loaded_once_and_until_the_last_gives_it_back) {
-    char path[4200];
+static void write_model(const char *path, int n_joints) {
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    fputs("<mujoco><worldbody><body><geom size='1'/>", file);
+    for (int i = 0; i < n_joints; i++) fputs("<joint/>", file);
+    fputs("</body></worldbody></mujoco>", file);
+    fclose(file);
+}
+
+Test(mujoco_lib, a_model_is_loaded_once_until_its_file_changes) {
+    char path[64], model[128];
     sk_error         error;
-    sk_mujoco_model *a = NULL, *b = NULL;
-    cr_assert_eq(sk__mujoco_model_path("hopper.xml", path, sizeof path, &error), SK_OK, "%s", error.msg);
-    cr_assert_eq(sk__mujoco_model_open(path, &a, &error), SK_OK, "%s", error.msg);
-    cr_assert_eq(sk__mujoco_model_open(path, &b, &error), SK_OK);
+    sk_mujoco_model *a = NULL, *b = NULL, *c = NULL;
+    mjt_empty_folder(path);
+    snprintf(model, sizeof model, "%s/m.xml", path);
+    write_model(model, 1);
+    cr_assert_eq(sk__mujoco_model_open(model, &a, &error), SK_OK, "%s", error.msg);
+    cr_assert_eq(sk__mujoco_model_open(model, &b, &error), SK_OK);
     cr_assert_eq(a->m, b->m);
     sk__mujoco_model_release(&a);
     cr_assert_null(a);
-    cr_assert_eq(b->m->nq, 6); /* still there */
+    write_model(model, 2); /* another file, while the first is in use */
+    cr_assert_eq(sk__mujoco_model_open(model, &c, &error), SK_OK);
+    cr_assert_eq(b->m->nq, 1);
+    cr_assert_eq(c->m->nq, 2);
+    const mjModel *second = c->m;
     sk__mujoco_model_release(&b);
-    sk__mujoco_model_release(&b); /* NULL is fine */
+    sk__mujoco_model_release(&c);
+    sk__mujoco_model_release(&c); /* NULL is fine */
+    cr_assert_eq(sk__mujoco_model_open(model, &c, &error), SK_OK);
+    cr_assert_eq(c->m, second);
+    sk__mujoco_model_release(&c);
+    mjt_remove_folder(path);
 }
 
 static void *open_and_step(void *arg) {
