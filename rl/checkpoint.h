@@ -1,7 +1,7 @@
 /* checkpoint: everything a run needs to go on bit for bit: run_dir/checkpoints/<env steps>/ with policy.skiff (the
- * policy alone, for use anywhere) and state.skiff (counters, optimizer, schedules' position, environments). A checkpoint
- * appears whole or not at all: it is written beside and renamed. checkpoints/best/policy.skiff is the policy with the
- * best evaluation so far.
+ * policy alone, for use anywhere) and state.skiff (counters, optimizer, schedules' position, environments).
+ * A checkpoint appears whole or not at all: it is written beside and renamed. checkpoints/best/policy.skiff is the
+ * policy with the best evaluation so far.
  * Threads: one owner. */
 #ifndef SK_RL_CHECKPOINT_H
 #define SK_RL_CHECKPOINT_H
@@ -39,6 +39,7 @@ int64_t sk_checkpoint_newest(const char *run_dir);
 /* Read the policy of the newest checkpoint (before runners and algorithm exist), then the rest into them. SK_ENOTFOUND,
  * SK_ECORRUPT, SK_EVERSION, SK_ECONFIG (the checkpoint is of another experiment; names what differs). */
 SK_NODISCARD sk_status sk_checkpoint_load_policy(const char *run_dir, sk_policy **ret_policy, sk_error *reterr);
-SK_NODISCARD sk_status sk_checkpoint_load_state(const char *run_dir, const sk_checkpoint_state *state, sk_error *reterr);
+SK_NODISCARD sk_status sk_checkpoint_load_state(const char *run_dir, const sk_checkpoint_state *state,
+                                                sk_error *reterr);
 
 #endif

@@ -1,6 +1,6 @@
-/* replay: memory of transitions for off-policy learning. Steps go in as the fragments of a batch, row by row; what comes
- * out are n-step transitions drawn uniformly or by priority (Schaul et al. 2016). One piece of memory, made once: pages
- * are taken as they are used, or lie in a file of the caller's choice (a sparse memory-mapped one).
+/* replay: memory of transitions for off-policy learning. Steps go in as the fragments of a batch, row by row; what
+ * comes out are n-step transitions drawn uniformly or by priority (Schaul et al. 2016). One piece of memory, made once:
+ * pages are taken as they are used, or lie in a file of the caller's choice (a sparse memory-mapped one).
  *
  * Layout: a ring of `capacity / R` steps of R rows. A step of a row holds its observation, action, reward and how it
  * ended; the next observation is the next step's, except where an episode ended: there the final observation has a side
@@ -61,7 +61,8 @@ int64_t sk_replay_capacity(const sk_replay *self);
  * Uniform: weight 1. Prioritised: drawn one from each of n equal parts of the total (stratified), weight
  * (size * P(i))^-beta, divided by the largest of the draw. Borrowed until the next draw. SK_EINVAL: nothing to draw
  * from. */
-SK_NODISCARD sk_status sk_replay_draw(sk_replay *self, int n, double beta, const sk_batch **ret_batch, sk_error *reterr);
+SK_NODISCARD sk_status sk_replay_draw(sk_replay *self, int n, double beta, const sk_batch **ret_batch,
+                                      sk_error *reterr);
 /* New priorities of the transitions of the last draw (their TD errors; |x| is taken, (|x| + 1e-6)^alpha stored). One
  * that is zero, negative zero or not finite is refused: SK_ENUMERIC names which, and nothing is changed. Without
  * `prioritized` this does nothing. */

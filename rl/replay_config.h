@@ -1,5 +1,5 @@
-/* replay_config: the keys that all algorithms learning from a replay share. Each puts SK_REPLAY_KEYS into its own table.
- * Names are RLlib's. */
+/* replay_config: the keys that all algorithms learning from a replay share. Each puts SK_REPLAY_KEYS into its own
+ * table. Names are RLlib's. */
 #ifndef SK_RL_REPLAY_CONFIG_H
 #define SK_RL_REPLAY_CONFIG_H
 #include "rl/train_config.h"
@@ -31,12 +31,12 @@ enum { SK_REPLAY_N_KEYS = 12 };
      .help = "Transitions drawn from the replay for each update."},                                                    \
     {"training.training_intensity", SK_KEY_FLOAT, AT(replay.training_intensity), "0", 0.0, 1e6,                        \
      .unit = "transitions",                                                                                            \
-     .help = "Transitions drawn from the replay for each one added to it; 0 = one update per fragment of all runners."}, \
+     .help = "Transitions drawn from the replay for each one added; 0 = one update per fragment of all runners."},     \
     {"training.num_steps_sampled_before_learning_starts", SK_KEY_INT, AT(replay.learning_starts), "100", 0, 1e12,      \
      .unit = "env steps", .help = "Steps with uniformly random actions before the first update."},                     \
     {"training.min_sample_timesteps_per_iteration", SK_KEY_INT, AT(replay.min_iteration_steps), "1000", 1, 1e9,        \
      .unit = "env steps", .help = "An iteration, after which metrics are reported, takes at least so many."},          \
-    {"replay_buffer_config.capacity", SK_KEY_INT, AT(replay.capacity), "1000000", 2, 1e10, .unit = "transitions",      \
+    {"replay_buffer_config.capacity", SK_KEY_INT, AT(replay.capacity), "1000000", 2, 0x1p29, .unit = "transitions",    \
      .help = "Size of the replay; memory is taken as it fills."},                                                      \
     {"replay_buffer_config.prioritized", SK_KEY_BOOL, AT(replay.prioritized), "false", .unit = "",                     \
      .help = "Draw in proportion to the last TD error (Schaul et al. 2016)."},                                         \

@@ -1,6 +1,6 @@
-/* replay_source: the off-policy source. next() lets the stream's runners add experience to a replay (rl/replay.h) as the
- * rate limiter asks for it, then draws a batch: `training_intensity` transitions are drawn for each one added, counted
- * exactly, whatever the number of runners (Reverb's sample-to-insert ratio as a hyperparameter of its own).
+/* replay_source: the off-policy source. next() lets the stream's runners add experience to a replay (rl/replay.h) as
+ * the rate limiter asks for it, then draws a batch: `training_intensity` transitions are drawn for each one added,
+ * counted exactly, whatever the number of runners (Reverb's sample-to-insert ratio as a hyperparameter of its own).
  *
  * Until `learning_starts` env steps were taken, actions are uniform and nothing is drawn. The observation normaliser is
  * updated with every fragment, in order of rows.

@@ -53,8 +53,8 @@ typedef struct sk_sample_in {
 } sk_sample_in;
 
 /* SAVE answers n_envs records of one size: this head, the vec's state of one environment, its rows'
- * observations, exploration noise (SK_EXPLORE_OU) and masks. LOAD takes the same. `has_state` 0: the environment cannot save; the episode
- * starts anew after a load. */
+ * observations, exploration noise (SK_EXPLORE_OU) and masks. LOAD takes the same. `has_state` 0: the environment cannot
+ * save; the episode starts anew after a load. */
 typedef struct sk_runner_env_head {
     uint64_t bytes;     /* of the whole record                                            */
     int64_t  env;       /* global                                                         */

@@ -18,7 +18,7 @@ none() {
 # `a/b.c` in backquotes; a folder ends in a slash. Build products and patterns are not sources.
 paths_exist() {
     grep -ohE '`[a-z_.]+/[A-Za-z0-9_./-]*`' $pages | tr -d '`' | sort -u |
-        grep -vE '^(build|runs|logs|checkpoints|learner|evaluation|perf|pi|vf|shared)/|^\./' |
+        grep -vE '^(build|runs|logs|checkpoints|learner|evaluation|perf|replay|pi|vf|shared|q|q1|q2|sensor|joint|body|site|geom|actuator|tendon)/|^\./' |
         while IFS= read -r path; do [ -e "$path" ] || echo "$path"; done | none "no such file"
 }
 
@@ -33,7 +33,7 @@ links_lead_somewhere() {
 tests_exist() {
     grep -rhoE 'Test\([a-z_0-9]+, [a-zA-Z_0-9]+' tests | sed -E 's/Test\(([a-z_0-9]+), /\1./' | sort -u >"$scratch/tests"
     grep -ohE '`[a-z0-9_]+\.[a-zA-Z0-9]+_[a-zA-Z0-9_]+`' docs/design.md docs/adding_an_algorithm.md | tr -d '`' | sort -u |
-        grep -vE '^(training|env_runners|checkpoint|evaluation|model|learners|env)\.' >"$scratch/named"
+        grep -vE '^(training|env_runners|checkpoint|evaluation|model|learners|env|replay_buffer_config)\.' >"$scratch/named"
     [ -s "$scratch/named" ] && comm -23 "$scratch/named" "$scratch/tests" | none "no such test"
 }
 

@@ -119,7 +119,9 @@ class SeedRun:
         self.phase = "train"
 
     def evaluate(self):
-        self.spawn("eval", self.path("run"), "--episodes", str(EPISODES), "--seed", str(FIRST_SEED), "--json")
+        newest = checkpoints(self.folder)  # the policy at the end, not the best of those looked at on the way
+        what = self.path("run", "checkpoints", str(newest[-1])) if newest else self.path("run")
+        self.spawn("eval", what, "--episodes", str(EPISODES), "--seed", str(FIRST_SEED), "--json")
         self.phase = "eval"
 
     def poll(self):
