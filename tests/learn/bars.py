@@ -7,7 +7,7 @@ usage: tests/learn/bars.py [--only NAME,...] [--seeds N] [--jobs N] [--max-s N] 
        tests/learn/bars.py --check    docs/results.md anew from the finished seeds; runs nothing
 
 It goes on where it was stopped, by Ctrl-C, SIGTERM or kill -9: finished seeds are kept in .cache/bars.json, under the
-hash of the resolved config, and a seed in progress in .cache/bars/NAME-SEED/, with its checkpoints. Configs that do not
+hash of what their config says, and a seed in progress in .cache/bars/NAME-SEED/, with its checkpoints. Configs that do not
 exist yet, or that this skiff does not understand, are told and skipped. Exit status 0: all that were asked for have all
 their seeds and are met."""
 import argparse, os, signal, sys, time

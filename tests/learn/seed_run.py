@@ -1,12 +1,12 @@
 """One seed of one bar on its way: it trains in a folder of its own, goes on there if it was stopped, is evaluated."""
-import ctypes, datetime, fcntl, hashlib, json, os, shutil, signal, subprocess
+import ctypes, datetime, fcntl, hashlib, json, os, re, shutil, signal, subprocess
 
 EPISODES, FIRST_SEED = 100, 1000000  # of the evaluation; no training or evaluation inside of a run uses these seeds
 CHECKPOINTS = 20                     # so many by run: a kill loses a twentieth of it at most
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None)
 # Lines and sections of a config that a result does not depend on, by the program's promise; all else makes another one.
-FREE_LINES, FREE_SECTIONS = ("#", "seed:", "  num_cpus_per_learner:"), ("checkpoint:", "logging:")
+FREE_LINES, FREE_SECTIONS = ("seed:", "  num_cpus_per_learner:"), ("checkpoint:", "logging:", "learners:")
 
 
 class Trouble(Exception):
@@ -14,9 +14,12 @@ class Trouble(Exception):
 
 
 def settings_of(text):
-    """The lines of a resolved config that matter to the result."""
+    """The lines of a config that matter to the result, without comments."""
     kept, inside = [], False
     for line in text.splitlines():
+        line = re.sub(r"(^|\s)#.*", "", line).rstrip()
+        if not line:
+            continue
         if not line.startswith(" "):
             inside = line.startswith(FREE_SECTIONS)
         if not inside and not line.startswith(FREE_LINES):
@@ -25,13 +28,16 @@ def settings_of(text):
 
 
 def resolve(program, config):
-    """What names a result beside its seed: the hash of the resolved config, whatever the commit. Trouble: none."""
+    """What names a result beside its seed: the hash of what the config file says, whatever the commit, so that a key that
+    is new to the program does not make hours of results worthless; a default that changes does not either, so change one
+    and the results that rest on it together. Trouble: none."""
     if not os.path.exists(config):
         raise Trouble("there is no such config yet")
     done = subprocess.run([program, "config", config], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
         raise Trouble(f"not understood: {(done.stderr.strip() or 'exit status %d' % done.returncode).splitlines()[-1]}")
-    return hashlib.sha256(settings_of(done.stdout).encode()).hexdigest()
+    with open(config) as file:
+        return hashlib.sha256(settings_of(file.read()).encode()).hexdigest()
 
 
 def version(program):

@@ -43,6 +43,8 @@ def train(config, *words):
 
 
 def evaluate(folder, *words):
+    if os.path.basename(os.path.dirname(folder)) == "checkpoints":  # RUN/checkpoints/STEPS: the policy at the end
+        folder = os.path.dirname(os.path.dirname(folder))
     with open(os.path.join(folder, "result.json")) as file:
         result = json.load(file)
     print(json.dumps(dict(episode_return_mean=result["returns"][result["seed"] - 1], episode_return_std=1.0)))

@@ -145,7 +145,7 @@ def a_bar_is_met_by_four_of_five_within_its_steps():
 def only_what_a_result_depends_on_names_it():
     text = ("seed: 1\nlr: 3\nlearners:\n  num_cpus_per_learner: 0\nevaluation:\n  seed: 5\ncheckpoint:\n  keep: 3\n"
             "stop: 9\n# derived: x\n")
-    assert settings_of(text) == "lr: 3\nlearners:\nevaluation:\n  seed: 5\nstop: 9\n"
+    assert settings_of(text) == "lr: 3\nevaluation:\n  seed: 5\nstop: 9\n"
 
 
 @test
