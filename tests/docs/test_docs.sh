@@ -18,7 +18,7 @@ none() {
 # `a/b.c` in backquotes; a folder ends in a slash. Build products and patterns are not sources.
 paths_exist() {
     grep -ohE '`[a-z_.]+/[A-Za-z0-9_./-]*`' $pages | tr -d '`' | sort -u |
-        grep -vE '^(build|runs|logs|checkpoints|learner|evaluation|perf|replay|pi|vf|shared|q|q1|q2|sensor|joint|body|site|geom|actuator|tendon)/|^\./' |
+        grep -vE '^(build|runs|logs|checkpoints|learner|evaluation|perf|replay|lib|pi|vf|shared|q|q1|q2|sensor|joint|body|site|geom|actuator|tendon)/|^\./' |
         while IFS= read -r path; do [ -e "$path" ] || echo "$path"; done | none "no such file"
 }
 
