@@ -12,6 +12,9 @@ static void words_of(const sk_inference_io *io, int row, int i, uint32_t ret_wor
 
 static int is_allowed(const float *mask, int choice) { return !mask || mask[choice] != 0.0f; }
 
+/* A number beats none, a greater one a smaller one. */
+static int is_better(float x, float best) { return x > best || (isnan(best) && !isnan(x)); }
+
 /* One of the allowed choices; where none is allowed, one of all. */
 static int any_choice(uint32_t word, const float *mask, int n) {
     int n_allowed = 0;
@@ -51,7 +54,7 @@ void sk__explore_choose(const sk_policy_spaces *spaces, const sk_inference_io *i
         int          best = -1;
         uint32_t     words[4];
         for (int c = 0; c < n; c++)
-            if (is_allowed(mask, c) && (best < 0 || row[c] > row[best])) best = c;
+            if (is_allowed(mask, c) && (best < 0 || is_better(row[c], row[best]))) best = c;
         if (epsilon > 0.0f) {
             words_of(io, r, 0, words);
             if (sk_u32_to_unit(words[0]) < epsilon) best = any_choice(words[1], mask, n);

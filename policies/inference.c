@@ -30,7 +30,7 @@ struct sk_inference {
     float           *noise;              /* (max_rows x S) */
     float           *sde_eps;            /* (max_rows x k * S) as drawn for sde_*; NULL: none  */
     int              n_sde;              /* k * S                                              */
-    uint64_t         sde_counter;        /* of what is drawn; rows of them, from sde_first_row */
+    uint64_t         sde_seed, sde_counter; /* of what is drawn; rows of them, from sde_first_row */
     int64_t          sde_first_row;
     int              sde_rows;
     int              max_rows, padded_obs;
@@ -194,7 +194,9 @@ static void mode_noise(sk_inference *self) {
 
 /* The matrices of state-dependent noise, one per row, unless they are those that were drawn last. */
 static void draw_sde(sk_inference *self, const sk_inference_io *io) {
-    if (self->sde_rows >= io->rows && self->sde_counter == io->sde_counter && self->sde_first_row == io->first_row) return;
+    if (self->sde_rows >= io->rows && self->sde_seed == io->seed && self->sde_counter == io->sde_counter &&
+        self->sde_first_row == io->first_row)
+        return;
     for (int r = 0; r < io->rows; r++) {
         float   *row = self->sde_eps + (ptrdiff_t)r * self->n_sde;
         uint64_t stream = sk_stream_id(SK_STREAM_EXPLORE, (uint64_t)(io->first_row + r));
@@ -208,6 +210,7 @@ static void draw_sde(sk_inference *self, const sk_inference_io *io) {
         }
     }
     self->sde_rows = io->rows;
+    self->sde_seed = io->seed;
     self->sde_counter = io->sde_counter;
     self->sde_first_row = io->first_row;
 }

@@ -50,14 +50,19 @@ static sk_tensor noisy_layer(sk_graph *g, sk_tensor x, const char *name, int n_i
     return act == SK_UNARY_IDENTITY ? y : sk_graph_unary(g, act, y);
 }
 
+/* Layer norm, then the activation. */
+static sk_tensor normed(sk_graph *g, sk_tensor x, const char *name, sk_unary act) {
+    int       cols = x >= 0 ? sk_graph_node(g, x)->cols : 1;
+    sk_tensor gamma = param(g, name, "ln_gamma", 1, cols), beta = param(g, name, "ln_beta", 1, cols);
+    x = sk_graph_layer_norm(g, x, gamma, beta);
+    return act == SK_UNARY_IDENTITY ? x : sk_graph_unary(g, act, x);
+}
+
 static sk_tensor hidden_layer(sk_graph *g, sk_tensor x, const char *name, int n_in, int n_out,
                               const sk_model_config *model) {
     sk_unary act = unary_of(model->fcnet_activation);
     if (!model->layer_norm) return layer(g, x, name, n_in, n_out, act);
-    x = layer(g, x, name, n_in, n_out, SK_UNARY_IDENTITY);
-    sk_tensor gamma = param(g, name, "ln_gamma", 1, n_out), beta = param(g, name, "ln_beta", 1, n_out);
-    x = sk_graph_layer_norm(g, x, gamma, beta);
-    return act == SK_UNARY_IDENTITY ? x : sk_graph_unary(g, act, x);
+    return normed(g, layer(g, x, name, n_in, n_out, SK_UNARY_IDENTITY), name, act);
 }
 
 /* Hidden layers under one name; *width is that of the result. */
@@ -116,8 +121,16 @@ static void actor_critic(sk_graph *g, const sk_policy_spaces *spaces, const sk_m
 
 static sk_tensor q_layer(sk_graph *g, sk_tensor x, const char *name, int n_in, int n_out, sk_unary act,
                          const sk_model_config *model, sk_net *net) {
-    if (model->q.noisy) return noisy_layer(g, x, name, n_in, n_out, act, net);
-    return act == SK_UNARY_IDENTITY ? layer(g, x, name, n_in, n_out, act) : hidden_layer(g, x, name, n_in, n_out, model);
+    return model->q.noisy ? noisy_layer(g, x, name, n_in, n_out, act, net) : layer(g, x, name, n_in, n_out, act);
+}
+
+/* A hidden one, with layer norm where the model has it. */
+static sk_tensor q_hidden_layer(sk_graph *g, sk_tensor x, const char *name, int n_in, int n_out,
+                                const sk_model_config *model, sk_net *net) {
+    if (!model->q.noisy) return hidden_layer(g, x, name, n_in, n_out, model);
+    sk_unary act = unary_of(model->fcnet_activation);
+    if (!model->layer_norm) return noisy_layer(g, x, name, n_in, n_out, act, net);
+    return normed(g, noisy_layer(g, x, name, n_in, n_out, SK_UNARY_IDENTITY, net), name, act);
 }
 
 /* Column a * K + k: atom k of action a. */
@@ -130,7 +143,7 @@ static void q_network(sk_graph *g, const sk_policy_spaces *spaces, const sk_mode
         char text[48];
         int  n_out = (int)model->fcnet_hiddens.v[i];
         snprintf(text, sizeof text, "q/%d", i);
-        x = q_layer(g, x, text, width, n_out, unary_of(model->fcnet_activation), model, net);
+        x = q_hidden_layer(g, x, text, width, n_out, model, net);
         width = n_out;
     }
     net->pi = q_layer(g, x, "q/out", width, n * atoms, SK_UNARY_IDENTITY, model, net);

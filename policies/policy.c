@@ -134,8 +134,13 @@ void sk_policy_to_env(const sk_policy_spaces *spaces, const sk_model_config *mod
     }
 }
 
-/* What [-1, 1] is scaled to must be there. */
-static sk_status check_bounds(const sk_policy_spaces *s, const sk_model_config *model, sk_error *reterr) {
+/* The kind of network must have actions that it can take: action values are of one choice, and what [-1, 1] is scaled to
+ * must be there. */
+static sk_status check_actions(const sk_policy_spaces *s, const sk_model_config *model, sk_error *reterr) {
+    if (model->kind == SK_POLICY_Q && s->n_parts != 1)
+        return SK_FAIL(reterr, SK_EUNSUPPORTED, s->n_parts == 0
+                       ? "environment \"%s\" has box actions; dqn needs discrete actions"
+                       : "environment \"%s\" has several discrete actions at once; dqn needs one", s->env_name);
     if (!sk_policy_scales_actions(s, model)) return SK_OK;
     if (s->action_slots > SK_POLICY_BOX_MAX)
         return SK_FAIL(reterr, SK_EUNSUPPORTED, "environment \"%s\" has %d box actions; this policy scales at most %d",
@@ -152,7 +157,7 @@ static sk_status check_bounds(const sk_policy_spaces *s, const sk_model_config *
 /* Everything but the values of the parameters. */
 static sk_status create_empty(const sk_policy_spaces *spaces, const sk_model_config *model, sk_obs_filter filter,
                               sk_policy **ret_policy, sk_error *reterr) {
-    sk_status  status = check_bounds(spaces, model, reterr);
+    sk_status  status = check_actions(spaces, model, reterr);
     if (status != SK_OK) return status;
     sk_policy *self = calloc(1, sizeof *self);
     if (!self) return SK_FAIL(reterr, SK_ENOMEM, "policy: no memory");
@@ -214,10 +219,17 @@ sk_exploration         *sk_policy_exploration(sk_policy *self) { return &self->e
 int64_t                 sk_policy_version(const sk_policy *self) { return self->version; }
 void                    sk_policy_set_version(sk_policy *self, int64_t version) { self->version = version; }
 
+static int same_q(const sk_q_config *a, const sk_q_config *b) {
+    return a->distribution == b->distribution &&
+           (a->distribution != SK_Q_C51 || (!(a->v_min < b->v_min) && !(a->v_min > b->v_min) && !(a->v_max < b->v_max) &&
+                                            !(a->v_max > b->v_max)));
+}
+
 int sk_policy_same_network(const sk_policy *a, const sk_policy *b) {
     int n = sk_graph_n_nodes(a->graph), same = n == sk_graph_n_nodes(b->graph) && a->filter == b->filter &&
                                                a->model.fcnet_activation == b->model.fcnet_activation &&
                                                a->model.kind == b->model.kind &&
+                                               (a->model.kind != SK_POLICY_Q || same_q(&a->model.q, &b->model.q)) &&
                                                a->model.squash_actions == b->model.squash_actions &&
                                                a->spaces.n_runs == b->spaces.n_runs &&
                                                memcmp(a->spaces.runs, b->spaces.runs,

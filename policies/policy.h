@@ -53,7 +53,7 @@ void sk_policy_to_env(const sk_policy_spaces *spaces, const sk_model_config *mod
                       sk_env_slot *ret_action);
 
 /* A policy with fresh parameters (policies/net.h). SK_EUNSUPPORTED: the model needs bounded actions and they have none,
- * or more than SK_POLICY_BOX_MAX. Caller destroys. */
+ * or more than SK_POLICY_BOX_MAX; or it has action values, and there is not one discrete action. Caller destroys. */
 SK_NODISCARD sk_status sk_policy_create(const sk_policy_spaces *spaces, const sk_model_config *model,
                                         sk_obs_filter filter, uint64_t seed, sk_policy **ret_policy, sk_error *reterr);
 void sk_policy_destroy(sk_policy **self_p);

@@ -248,6 +248,7 @@ static sk_status read_values(const sk_pack *pack, sk_policy *policy, double coun
 static double least_floats(const sk_policy_spaces *s, const sk_model_config *m) {
     double floats = 0.0, width = s->n_runs > 0 ? 0.0 : s->obs_dim, outputs = s->n_parts > 0 ? 0.0 : s->action_slots;
     for (int i = 0; i < s->n_parts; i++) outputs += s->part_n[i];
+    if (m->kind == SK_POLICY_Q && m->q.distribution != SK_Q_MEAN) outputs *= (double)m->q.num_atoms;
     for (int i = 0; i < s->n_runs; i++)
         width += (double)s->runs[i].cols * (s->runs[i].choices > 0 ? s->runs[i].choices : 1);
     for (int i = 0; i < m->fcnet_hiddens.n; i++) {

@@ -115,7 +115,7 @@ void skiff_policy_act(skiff_policy *policy, const void *obs, const uint8_t *mask
 
 void skiff_policy_sample(skiff_policy *policy, const void *obs, const uint8_t *mask, int n_rows, uint64_t seed,
                          int64_t first_row, uint64_t counter, skiff_action_slot *action) {
-    sk_inference_io io = {.seed = seed, .first_row = first_row, .counter = counter};
+    sk_inference_io io = {.seed = seed, .first_row = first_row, .counter = counter, .sde_counter = counter};
     act_on_all(policy, &io, obs, mask, n_rows, action);
 }
 
