@@ -1,5 +1,6 @@
 /* ppo_reference: PPO once more, in double and as plainly as it can be written, for one hidden layer of tanh units:
- * the loss is a function of all parameters and its gradient comes from central differences. Only the places of the
+ * the loss is a function of all parameters and its gradient comes from central differences. What no gradient goes
+ * through, the features of state-dependent noise, is read with parameters that stand still. Only the places of the
  * parameters, the batch and the Philox generator are shared with the library. */
 #ifndef SK_TESTS_ALGORITHMS_PPO_REFERENCE_H
 #define SK_TESTS_ALGORITHMS_PPO_REFERENCE_H
@@ -18,6 +19,7 @@ enum { REF_OBS = 3, REF_HIDDEN = 6, REF_OUT = 5, REF_STEPS = 40, REF_ROWS = 5, R
 typedef struct ref_places {
     const sk_node *pi_w, *pi_b, *vf_w, *vf_b;           /* hidden layers; the same two when shared  */
     const sk_node *out_w, *out_b, *std, *std_w, *std_b; /* std, or std_w and std_b, or none of them */
+    const sk_node *sde;                                 /* instead: deviations by feature           */
     const sk_node *v_w, *v_b;
 } ref_places;
 
@@ -29,7 +31,7 @@ typedef struct ref {
     sk_graph              *g;
     ref_places             at;
     size_t                 n;           /* floats of parameters, padding included */
-    double                *theta, *m, *v, *grad;
+    double                *theta, *m, *v, *grad, *still; /* still: theta as it is between updates */
     double                 kl_coeff;
     long                   n_adam, n_shuffles;
     /* filters: all that was seen */
@@ -70,11 +72,11 @@ static void ref_open(ref *f, const sk_policy *policy, const sk_ppo_config *c, co
     snprintf(name[2], 32, "%s/0/w", vf), snprintf(name[3], 32, "%s/0/b", vf);
     f->at = (ref_places){ref_param(f, name[0]), ref_param(f, name[1]), ref_param(f, name[2]), ref_param(f, name[3]),
                          ref_param(f, "pi/out/w"), ref_param(f, "pi/out/b"), ref_param(f, "pi/log_std"),
-                         ref_param(f, "pi/log_std_out/w"), ref_param(f, "pi/log_std_out/b"), ref_param(f, "vf/out/w"),
-                         ref_param(f, "vf/out/b")};
-    f->theta = calloc(4 * f->n, sizeof *f->theta);
-    f->m = f->theta + f->n, f->v = f->m + f->n, f->grad = f->v + f->n;
-    for (size_t i = 0; i < f->n; i++) f->theta[i] = (double)sk_policy_params_const(policy)[i];
+                         ref_param(f, "pi/log_std_out/w"), ref_param(f, "pi/log_std_out/b"),
+                         ref_param(f, "pi/sde_log_std"), ref_param(f, "vf/out/w"), ref_param(f, "vf/out/b")};
+    f->theta = calloc(5 * f->n, sizeof *f->theta);
+    f->m = f->theta + f->n, f->v = f->m + f->n, f->grad = f->v + f->n, f->still = f->grad + f->n;
+    for (size_t i = 0; i < f->n; i++) f->theta[i] = f->still[i] = (double)sk_policy_params_const(policy)[i];
     for (int i = 0; i < REF_OBS; i++) f->inv_std[i] = 1.0 / sqrt(1.0 + 1e-8);
 }
 static void ref_close(ref *f) {
@@ -82,13 +84,28 @@ static void ref_close(ref *f) {
     free(f->theta);
 }
 
-/* y = W^T x + b for the layer at (w, b); returns the number of outputs. */
-static int ref_layer(const ref *f, const sk_node *w, const sk_node *b, const double *x, double *y) {
+/* y = W^T x + b for the layer at (w, b) of `theta`; returns the number of outputs. */
+static int ref_layer_of(const double *theta, const sk_node *w, const sk_node *b, const double *x, double *y) {
     for (int o = 0; o < w->cols; o++) {
-        y[o] = f->theta[b->offset + o];
-        for (int i = 0; i < w->rows; i++) y[o] += x[i] * f->theta[w->offset + i * w->ld + o];
+        y[o] = theta[b->offset + o];
+        for (int i = 0; i < w->rows; i++) y[o] += x[i] * theta[w->offset + i * w->ld + o];
     }
     return w->cols;
+}
+static int ref_layer(const ref *f, const sk_node *w, const sk_node *b, const double *x, double *y) {
+    return ref_layer_of(f->theta, w, b, x, y);
+}
+
+/* Raffin et al. 2021, eq. 5: the variance of an action is that of a sum over features. */
+static void ref_sde(const ref *f, const double *x, double *log_std) {
+    double h[REF_HIDDEN];
+    ref_layer_of(f->still, f->at.pi_w, f->at.pi_b, x, h);
+    for (int k = 0; k < f->at.sde->cols; k++) {
+        double var = 1e-6;
+        for (int i = 0; i < f->at.sde->rows; i++)
+            var += pow(tanh(h[i]) * exp(f->theta[f->at.sde->offset + i * f->at.sde->ld + k]), 2);
+        log_std[k] = 0.5 * log(var);
+    }
 }
 
 /* What the network says about row i of the batch. */
@@ -103,6 +120,7 @@ static void ref_forward(const ref *f, const sk_batch *b, int i, double *out, dou
     for (int k = 0; k < REF_HIDDEN; k++) h[k] = tanh(h[k]), hv[k] = tanh(hv[k]);
     int n = ref_layer(f, f->at.out_w, f->at.out_b, h, out);
     if (f->at.std_w) ref_layer(f, f->at.std_w, f->at.std_b, h, log_std);
+    if (f->at.sde) ref_sde(f, x, log_std);
     for (int k = 0; f->at.std && k < n; k++) log_std[k] = f->theta[f->at.std->offset + k];
     ref_layer(f, f->at.v_w, f->at.v_b, hv, value);
 }
@@ -183,7 +201,7 @@ static void ref_adam(ref *f, double norm, double lr) {
         f->m[i] = 0.9 * f->m[i] + 0.1 * g;
         f->v[i] = 0.999 * f->v[i] + 0.001 * g * g;
         double m = f->m[i] / (1.0 - pow(0.9, t)), v = f->v[i] / (1.0 - pow(0.999, t));
-        f->theta[i] -= lr * m / (sqrt(v) + f->c->adam_epsilon);
+        f->still[i] = f->theta[i] -= lr * m / (sqrt(v) + f->c->adam_epsilon);
     }
 }
 

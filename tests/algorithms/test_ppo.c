@@ -110,8 +110,12 @@ static scene *scene_make(int kind, sk_ppo_config c, sk_model_config model, sk_ob
     s->config = (sk_train_config){.seed = 11};
     s->c = c;
     s->spaces = (sk_policy_spaces){.env_name = "Made-up", .obs_dim = REF_OBS, .action_slots = kind == MULTI ? 2 : 1};
-    if (kind == BOX) s->spaces.action_slots = 2;
-    else s->spaces.n_parts = s->spaces.action_slots, s->spaces.part_n[0] = 3, s->spaces.part_n[1] = 2;
+    if (kind == BOX) {
+        s->spaces.action_slots = 2;
+        for (int i = 0; i < 2; i++) s->spaces.box_low[i] = -1.0f, s->spaces.box_high[i] = 2.0f;
+    } else {
+        s->spaces.n_parts = s->spaces.action_slots, s->spaces.part_n[0] = 3, s->spaces.part_n[1] = 2;
+    }
     if (kind == MASKED) s->spaces.mask_size = 3;
     if (kind == MULTI) s->spaces.mask_size = 5;
     model.fcnet_hiddens = (sk_int_list){1, {REF_HIDDEN}};
@@ -240,6 +244,15 @@ Test(ppo, agrees_with_the_reference_on_a_shared_network_with_both_filters) {
     s->config.env_runners.normalize_rewards = true;
     s->config.env_runners.clip_rewards = 0.6;
     agrees(s, 4);
+}
+
+Test(ppo, agrees_with_the_reference_on_state_dependent_noise) {
+    sk_ppo_config   c = defaults();
+    sk_model_config model = {.use_sde = true, .log_std_init = -0.6, .squash_actions = true};
+    c.entropy_coeff = (sk_schedule){1, {0}, {0.05}};
+    agrees(scene_make(BOX, c, model, SK_FILTER_MEAN_STD), 3);
+    model.vf_share_layers = true;
+    agrees(scene_make(BOX, c, model, 0), 3);
 }
 
 Test(ppo, clips_rewards_that_are_not_normalised) {

@@ -80,6 +80,55 @@ Test(train_setup, refuses_what_ppo_cannot_do) {
             "normalize_advantages", "one step");
 }
 
+static const char *with(const char *algorithm, const char *env) {
+    return rig_text("algorithm: %s\nenv: %s\nstop: {training_iteration: 1}\n", algorithm, env);
+}
+
+Test(train_setup, refuses_options_of_continuous_actions_where_there_are_none) {
+    static const char *const algorithms[] = {"ppo", "sac"};
+    for (int i = 0; i < 2; i++) {
+        const char *yaml = with(algorithms[i], "CartPole-v1");
+        refuses(yaml, "model.use_sde=true", SK_ECONFIG, "model.use_sde is for continuous actions", "CartPole-v1");
+        refuses(yaml, "model.squash_actions=true", SK_ECONFIG, "model.squash_actions is for continuous actions",
+                "CartPole-v1");
+        yaml = with(algorithms[i], "Pendulum-v1\nmodel: {use_sde: true}");
+        refuses(yaml, "model.sde_sample_freq=0", SK_ECONFIG, "model.sde_sample_freq 0", "");
+        refuses(yaml, "model.sde_sample_freq=-2", SK_ECONFIG, "model.sde_sample_freq", "");
+    }
+    refuses(with("dqn", "CartPole-v1"), "model.use_sde=true", SK_ECONFIG, "model.use_sde is not for dqn", "");
+    refuses(with("td3", "Pendulum-v1"), "model.use_sde=true", SK_ECONFIG, "model.use_sde is not for td3", "");
+    refuses(with("td3", "Pendulum-v1"), "model.squash_actions=true", SK_ECONFIG, "model.squash_actions is not for td3", "");
+    refuses(with("sac", "Pendulum-v1"), "model.squash_actions=true", SK_ECONFIG, "model.squash_actions is not for sac", "");
+}
+
+Test(train_setup, takes_options_of_continuous_actions_where_they_belong) {
+    static const char *const yaml[] = {"Pendulum-v1\nmodel: {use_sde: true, squash_actions: true, sde_sample_freq: 1}",
+                                       "Pendulum-v1\nmodel: {use_sde: true, sde_sample_freq: -1}"};
+    for (int i = 0; i < 2; i++) {
+        sk_train_setup s;
+        sk_config     *cfg;
+        sk_error       e;
+        cr_assert_eq(init(with(i ? "sac" : "ppo", yaml[i]), NULL, &s, &cfg, &e), SK_OK, "%s", e.msg);
+        cr_assert_eq(s.config.model.log_std_init, i ? -3.0 : 0.0, "sac starts with less noise, as in its paper");
+        sk_train_setup_deinit(&s);
+        sk_config_destroy(&cfg);
+    }
+}
+
+/* The bounds that squashed actions are scaled to are only known to the environment. */
+Test(train_setup, resolving_says_that_unbounded_actions_cannot_be_squashed) {
+    sk_config  *cfg = NULL;
+    sk_error    e = {0};
+    char       *text = NULL;
+    const char *set[] = {"model.squash_actions=true"};
+    const char *yaml = with("ppo", rig_text("{plugin: %s, name: Drill-v0, config: {kind: 4}}", rig_plugin("drill")));
+    cr_assert_eq(sk_config_parse(yaml, "test.yaml", set, 1, &cfg, &e), SK_OK, "%s", e.msg);
+    cr_assert_eq(sk_train_resolve(cfg, &text, &e), SK_EUNSUPPORTED, "%s", e.msg);
+    rig_has(e.msg, "bounds");
+    cr_assert_null(text);
+    sk_config_destroy(&cfg);
+}
+
 Test(train_setup, resolves_to_a_config_that_says_the_same) {
     sk_config *cfg = NULL, *again = NULL;
     sk_error   e = {0};

@@ -3,7 +3,8 @@
  * well the action fits the first of them.
  *
  * Config (integers; 0 = off):
- *   kind     0 one choice of 4 | 1 two choices: 3 counted from -1, and 2 | 2 a box of 2 in [-1, 1]
+ *   kind     0 one choice of 4 | 1 two choices: 3 counted from -1, and 2 | a box of 2: 2 in [-1, 1] | 3 in [-0.5, 1.5]
+ *            | 4 without bounds
  *   mask     1: masks are given, and a choice against them fails the episode
  *   agents   rows of an environment (0 counts as 1); each ends by itself, and waits for the others
  *   turns    1: only agent t % agents acts after step t
@@ -69,7 +70,9 @@ static int describe(const sk_env_config *config, sk_env_spec *spec, char *err, s
         spec->action[1] = (sk_env_action_part){.name = "light", .kind = SK_ENV_DISCRETE, .n = 2};
     } else {
         spec->n_action = 1;
-        spec->action[0] = (sk_env_action_part){.name = "pull", .kind = SK_ENV_BOX, .n = 2, .low = -1, .high = 1};
+        float low = say.kind == 4 ? -INFINITY : say.kind == 3 ? -0.5f : -1.0f;
+        float high = say.kind == 4 ? INFINITY : say.kind == 3 ? 1.5f : 1.0f;
+        spec->action[0] = (sk_env_action_part){.name = "pull", .kind = SK_ENV_BOX, .n = 2, .low = low, .high = high};
     }
     spec->mask_size = say.mask ? n_choices(&say) : 0;
     spec->n_agents = say.agents;
@@ -123,7 +126,7 @@ static int reset(void *self_v, int at, const uint64_t *seed, void *obs, uint8_t 
 /* Reward of an action in [-1, 1]-ish; -100 if the mask forbids it. */
 static float judge(const drill *say, const env *e, int agent, const sk_env_slot *action) {
     float did;
-    if (say->kind == 2) {
+    if (say->kind >= 2) {
         did = action[0].f;
     } else {
         int gear = action[0].i + (say->kind == 1), light = say->kind == 1 ? action[1].i : 0;
