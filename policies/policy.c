@@ -219,17 +219,17 @@ sk_exploration         *sk_policy_exploration(sk_policy *self) { return &self->e
 int64_t                 sk_policy_version(const sk_policy *self) { return self->version; }
 void                    sk_policy_set_version(sk_policy *self, int64_t version) { self->version = version; }
 
-static int same_q(const sk_q_config *a, const sk_q_config *b) {
-    return a->distribution == b->distribution &&
-           (a->distribution != SK_Q_C51 || (!(a->v_min < b->v_min) && !(a->v_min > b->v_min) && !(a->v_max < b->v_max) &&
-                                            !(a->v_max > b->v_max)));
+/* Do the same logits stand for the same values? (What layers there are is seen in the graph.) */
+static int same_atoms(const sk_q_config *a, const sk_q_config *b) {
+    return a->distribution != SK_Q_C51 || (!(a->v_min < b->v_min) && !(a->v_min > b->v_min) && !(a->v_max < b->v_max) &&
+                                           !(a->v_max > b->v_max));
 }
 
 int sk_policy_same_network(const sk_policy *a, const sk_policy *b) {
     int n = sk_graph_n_nodes(a->graph), same = n == sk_graph_n_nodes(b->graph) && a->filter == b->filter &&
                                                a->model.fcnet_activation == b->model.fcnet_activation &&
                                                a->model.kind == b->model.kind &&
-                                               (a->model.kind != SK_POLICY_Q || same_q(&a->model.q, &b->model.q)) &&
+                                               (a->model.kind != SK_POLICY_Q || same_atoms(&a->model.q, &b->model.q)) &&
                                                a->model.squash_actions == b->model.squash_actions &&
                                                a->spaces.n_runs == b->spaces.n_runs &&
                                                memcmp(a->spaces.runs, b->spaces.runs,
