@@ -22,7 +22,8 @@ typedef struct exporter {
     sk_graph               *graph;
     sk_tensor               steps[SK_GRAPH_MAX_NODES]; /* from the first after the observation to the head */
     int                     n_steps, max_cols;
-    sk_unary                activation;
+    sk_unary                activation;                /* of hidden layers */
+    int                     scales;                    /* 1 = box actions are squashed, then scaled to the bounds */
     int                     uses[SK_OP_COUNT];         /* ops among the steps */
     int                     uses_layer[LAYER_N];
     int                     has_floats, has_integers;  /* in an observation   */
@@ -41,6 +42,10 @@ static sk_status check_name(const char *name, sk_error *reterr) {
 static int has_activation(const sk_node *n) {
     return n->op == SK_OP_UNARY || (n->op == SK_OP_LINEAR && n->kind != SK_UNARY_IDENTITY);
 }
+/* The tanh of a deterministic policy's head is not its hidden layers' activation. */
+static int is_hidden_activation(const exporter *e, const sk_node *n, int is_head) {
+    return has_activation(n) && !(is_head && sk_policy_model(e->policy)->kind == SK_POLICY_DETERMINISTIC);
+}
 static layer_kind layer_kind_of(const exporter *e, const sk_node *layer) {
     if (sk_graph_is_sparse(e->graph, layer->in[0])) return LAYER_SPARSE;
     return layer->cols == 1 ? LAYER_DOT : LAYER_LINEAR;
@@ -51,7 +56,7 @@ static sk_status note_step(exporter *e, sk_tensor t, sk_error *reterr) {
     if (n->op != SK_OP_LINEAR && n->op != SK_OP_UNARY && n->op != SK_OP_LAYER_NORM && n->op != SK_OP_NORMALIZE &&
         n->op != SK_OP_ENCODE)
         return SK_FAIL(reterr, SK_EUNSUPPORTED, "the network's step \"%s\" has no C form", n->name);
-    if (has_activation(n)) {
+    if (is_hidden_activation(e, n, e->n_steps == 0)) { /* the head is met first */
         SK_ASSERT(e->activation == SK_UNARY_IDENTITY || (int)e->activation == n->kind); /* a model has one */
         e->activation = (sk_unary)n->kind;
     }
@@ -65,12 +70,14 @@ static sk_status note_step(exporter *e, sk_tensor t, sk_error *reterr) {
 /* The steps from the observation to the head, each fed by the one before. */
 static sk_status find_steps(exporter *e, sk_error *reterr) {
     sk_net net;
-    if (sk_policy_model(e->policy)->kind != SK_POLICY_ACTOR_CRITIC || sk_policy_scales_actions(e->spaces, sk_policy_model(e->policy)))
-        return SK_FAIL(reterr, SK_EUNSUPPORTED, "policies that squash their actions, or choose by action values, have no C "
-                       "form yet; `skiff/policy.h` runs them");
+    const sk_model_config *model = sk_policy_model(e->policy);
+    if (model->kind == SK_POLICY_Q && (model->q.dueling || model->q.noisy || model->q.distribution != SK_Q_MEAN))
+        return SK_FAIL(reterr, SK_EUNSUPPORTED, "action values of dueling networks, noisy layers and distributions have no "
+                       "C form yet; `skiff/policy.h` runs them");
+    e->scales = sk_policy_scales_actions(e->spaces, model);
     SK_TRY(sk_graph_create(&e->graph, reterr));
     sk_tensor obs = sk_graph_input(e->graph, "obs", e->spaces->obs_dim);
-    sk_net_build(e->graph, e->spaces, sk_policy_model(e->policy), sk_policy_filter(e->policy), obs, &net);
+    sk_net_build(e->graph, e->spaces, model, sk_policy_filter(e->policy), obs, &net);
     SK_TRY(sk_graph_finish(e->graph, reterr));
     e->has_floats = e->spaces->n_runs == 0;
     for (int i = 0; i < e->spaces->n_runs; i++) {
@@ -137,6 +144,10 @@ static sk_status write_numbers(const exporter *e, FILE *out, sk_error *reterr) {
         int            reads_obs = n->op == SK_OP_NORMALIZE || n->op == SK_OP_ENCODE;
         if (reads_obs && n->n_in == 3 && e->has_floats) SK_TRY(write_statistics(e, out, reterr));
         for (int k = 1; !reads_obs && k < n->n_in; k++) SK_TRY(write_param(e, out, n->in[k], reterr));
+    }
+    if (e->scales) {
+        SK_TRY(write_array(out, "action_low", e->spaces->box_low, 1, e->spaces->action_slots, 0, reterr));
+        SK_TRY(write_array(out, "action_high", e->spaces->box_high, 1, e->spaces->action_slots, 0, reterr));
     }
     fputc('\n', out);
     return SK_OK;
@@ -211,22 +222,23 @@ static const char exp_text[] =
     "    p = fmaf(p, r, 1.0f);\n"
     "    return p * ldexpf(1.0f, (int)n);\n"
     "}\n\n";
-static const char tanh_text[] =
-    "/* tanh as x P(x^2) / Q(x^2), |x| <= 8. */\n"
-    "static float activation(float x) {\n"
-    "    x = -8.0f > x ? -8.0f : x;\n"
-    "    x = 8.0f < x ? 8.0f : x;\n"
-    "    float u = x * x, p = 0x1.05a818p-26f, q = 0x1.c98ba0p-21f;\n"
-    "    p = fmaf(p, u, 0x1.6f54dcp-16f);\n"
-    "    p = fmaf(p, u, 0x1.d422f2p-9f);\n"
-    "    p = fmaf(p, u, 0x1.1357e4p-3f);\n"
-    "    p = fmaf(p, u, 1.0f);\n"
-    "    q = fmaf(q, u, 0x1.65b32ep-12f);\n"
-    "    q = fmaf(q, u, 0x1.acada2p-6f);\n"
-    "    q = fmaf(q, u, 0x1.df0144p-2f);\n"
-    "    q = fmaf(q, u, 1.0f);\n"
-    "    return x * p / q;\n"
-    "}\n";
+/* tanh as x P(x^2) / Q(x^2), |x| <= 8 */
+#define TANH_OF_X                                                                                                      \
+    "    x = -8.0f > x ? -8.0f : x;\n"                                                                                 \
+    "    x = 8.0f < x ? 8.0f : x;\n"                                                                                   \
+    "    float u = x * x, p = 0x1.05a818p-26f, q = 0x1.c98ba0p-21f;\n"                                                 \
+    "    p = fmaf(p, u, 0x1.6f54dcp-16f);\n"                                                                           \
+    "    p = fmaf(p, u, 0x1.d422f2p-9f);\n"                                                                            \
+    "    p = fmaf(p, u, 0x1.1357e4p-3f);\n"                                                                            \
+    "    p = fmaf(p, u, 1.0f);\n"                                                                                      \
+    "    q = fmaf(q, u, 0x1.65b32ep-12f);\n"                                                                           \
+    "    q = fmaf(q, u, 0x1.acada2p-6f);\n"                                                                            \
+    "    q = fmaf(q, u, 0x1.df0144p-2f);\n"                                                                            \
+    "    q = fmaf(q, u, 1.0f);\n"                                                                                      \
+    "    return x * p / q;\n"                                                                                          \
+    "}\n"
+static const char tanh_text[] = "/* tanh as x P(x^2) / Q(x^2), |x| <= 8. */\nstatic float activation(float x) {\n" TANH_OF_X;
+static const char squash_text[] = "/* Likewise of actions. */\nstatic float squash(float x) {\n" TANH_OF_X "\n";
 static const char relu_text[] = "static float activation(float x) { return 0.0f > x ? 0.0f : x; }\n";
 static const char elu_text[] = "static float activation(float x) { return x > 0.0f ? x : exp_of(x) - 1.0f; }\n";
 static const char sigmoid_text[] = "static float activation(float x) { return 1.0f / (1.0f + exp_of(0.0f - x)); }\n";
@@ -259,6 +271,7 @@ static sk_status write_functions(const exporter *e, FILE *out, sk_error *reterr)
     if (e->uses_layer[LAYER_LINEAR]) fputs(linear_text, out);
     if (e->uses_layer[LAYER_DOT]) fputs(dot_text, out);
     if (e->uses[SK_OP_LAYER_NORM]) fputs(layer_norm_text, out);
+    if (e->scales && sk_policy_model(e->policy)->kind != SK_POLICY_ACTOR_CRITIC) fputs(squash_text, out);
     if (e->activation == SK_UNARY_IDENTITY) return SK_OK;
     if (!activations[e->activation].text)
         return SK_FAIL(reterr, SK_EUNSUPPORTED, "the network's activation (%d) has no C form", (int)e->activation);
@@ -322,7 +335,7 @@ static char write_steps(const exporter *e, FILE *out) {
             from[1] = '\0';
             to = to == 'a' ? 'b' : 'a';
         }
-        if (has_activation(n)) fprintf(out, "    activate(%s, %d);\n", from, n->cols);
+        if (is_hidden_activation(e, n, i == e->n_steps - 1)) fprintf(out, "    activate(%s, %d);\n", from, n->cols);
     }
     return from[0];
 }
@@ -335,6 +348,14 @@ static void write_choices(const exporter *e, FILE *out, char head) {
     for (int part = 0; part < s->n_parts; first += s->part_n[part++])
         fprintf(out, "    action[%d] = %d + best(%c + %d, %d);\n", part, s->part_start[part], head, first,
                 s->part_n[part]);
+}
+
+/* As sk_policy_to_env scales, in its order. */
+static void write_scaled(const exporter *e, FILE *out, char head) {
+    const char *squash = sk_policy_model(e->policy)->kind == SK_POLICY_ACTOR_CRITIC ? "tanhf" : "squash";
+    fprintf(out, "    for (int i = 0; i < %d; i++)\n"
+                 "        action[i] = action_low[i] + 0.5f * (%s(%c[i]) + 1.0f) * (action_high[i] - action_low[i]);\n",
+            e->spaces->action_slots, squash, head);
 }
 
 static void write_act(const exporter *e, FILE *out) {
@@ -351,6 +372,7 @@ static void write_act(const exporter *e, FILE *out) {
     fprintf(out, e->n_steps > 1 ? "    float a[%d], b[%d];\n" : "    float a[%d];\n", e->max_cols, e->max_cols);
     char head = write_steps(e, out);
     if (e->spaces->n_parts > 0) write_choices(e, out, head);
+    else if (e->scales) write_scaled(e, out, head);
     else /* + 0: as the library adds no noise to the mean, which makes 0 of -0 */
         fprintf(out, "    for (int i = 0; i < %d; i++) action[i] = %c[i] + 0.0f;\n", e->spaces->action_slots, head);
     fputs("}\n", out);
@@ -396,7 +418,8 @@ static sk_status write_header(const exporter *e, FILE *out, sk_error *reterr) {
             e->has_integers && e->has_floats ? ", floats and ints of 4 bytes each" : "");
     if (s->mask_size > 0)
         fprintf(out, " * mask: %d bytes, 0 = this choice is not allowed; parts one after another.\n", s->mask_size);
-    if (s->n_parts > 0) fputs(" * action: written; the most probable choice", out);
+    if (s->n_parts > 0) fputs(" * action: written; the best choice", out);
+    else if (e->scales) fprintf(out, " * action: written; %d numbers, scaled to the environment's bounds", s->action_slots);
     else
         fprintf(out, " * action: written; %d numbers, the mean: clip them to the environment's bounds",
                 s->action_slots);

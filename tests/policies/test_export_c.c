@@ -73,8 +73,7 @@ static void act_inside(rig *r, sk_policy *policy) {
     for (int i = 0; i < ROWS * s->mask_size; i++) r->mask[i] = fix_uniform(&seed, 0.0f, 1.0f) > 0.5f;
     sk_inference_act(inference, &(sk_inference_io){.rows = ROWS, .obs = r->obs, .mask = r->mask, .deterministic = 1,
                                                    .action = r->action});
-    for (int i = 0; s->n_parts > 0 && i < ROWS * s->action_slots; i++)
-        r->action[i].i += s->part_start[i % s->action_slots];
+    sk_policy_to_env(s, sk_policy_model(policy), r->action, ROWS, r->action);
     sk_inference_destroy(&inference);
     sk_device_destroy(&device);
 }
@@ -166,6 +165,50 @@ Test(export_c, gives_the_same_bits_however_it_is_compiled) {
     sk_model_config net = {.fcnet_hiddens = {2, {32, 32}}, .fcnet_activation = SK_ACT_GELU, .layer_norm = true};
     assert_exported(&fix_pendulum, &net, SK_FILTER_MEAN_STD, "-std=gnu11 -O3 -march=native");
     assert_exported(&fix_pendulum, &net, SK_FILTER_MEAN_STD, "-std=c99 -O0");
+}
+
+static const sk_policy_spaces arm = {.env_name = "Arm-v0", .obs_dim = 6, .action_slots = 3, .box_low = {-2, 0.1f, -0.4f},
+                                     .box_high = {2, 7, 0.3f}};
+
+Test(export_c, gives_the_same_bits_with_actions_scaled_to_their_bounds) {
+    sk_model_config net = {.fcnet_hiddens = {2, {24, 20}}, .fcnet_activation = SK_ACT_RELU};
+    for (int kind = SK_POLICY_ACTOR_CRITIC; kind <= SK_POLICY_DETERMINISTIC; kind++)
+        for (int tanh = 0; tanh < 2; tanh++) {
+            net.kind = kind, net.squash_actions = kind == SK_POLICY_ACTOR_CRITIC;
+            net.fcnet_activation = tanh ? SK_ACT_TANH : SK_ACT_RELU;
+            assert_exported(&arm, &net, tanh ? SK_FILTER_MEAN_STD : SK_FILTER_NONE, "-O2");
+        }
+    net.fcnet_hiddens.n = 0; /* a head alone */
+    assert_exported(&arm, &net, SK_FILTER_NONE, "-O2 -march=native");
+    net.kind = SK_POLICY_SQUASHED;
+    assert_exported(&fix_masked, &net, SK_FILTER_NONE, "-O2");
+    net.use_sde = true;
+    assert_exported(&arm, &net, SK_FILTER_NONE, "-O2");
+}
+
+static const sk_policy_spaces five = {.env_name = "Five-v0", .obs_dim = 4, .action_slots = 1, .n_parts = 1, .part_n = {5},
+                                      .part_start = {-2}};
+static const sk_policy_spaces five_masked = {.env_name = "Five-v1", .obs_dim = 4, .action_slots = 1, .n_parts = 1,
+                                             .part_n = {5}, .mask_size = 5};
+Test(export_c, gives_the_same_choices_by_action_values) {
+    sk_model_config net = {.kind = SK_POLICY_Q, .q = {.num_atoms = 1}, .fcnet_hiddens = {2, {24, 20}},
+                           .fcnet_activation = SK_ACT_RELU};
+    assert_exported(&five, &net, SK_FILTER_NONE, "-O2");
+    assert_exported(&five_masked, &net, SK_FILTER_MEAN_STD, "-O2");
+}
+
+Test(export_c, refuses_the_parts_of_rainbow_that_have_no_c_form) {
+    const sk_q_config parts[] = {{.num_atoms = 1, .dueling = true}, {.num_atoms = 1, .noisy = true},
+                                 {.num_atoms = 5, .distribution = SK_Q_QUANTILE},
+                                 {.num_atoms = 5, .distribution = SK_Q_C51, .v_max = 1}};
+    for (int i = 0; i < SK_COUNT(parts); i++) {
+        sk_model_config net = {.kind = SK_POLICY_Q, .q = parts[i], .fcnet_hiddens = {1, {8}}};
+        sk_policy      *policy = fix_policy(&five, &net, SK_FILTER_NONE, 1);
+        sk_error        err = {0};
+        cr_assert_eq(sk_policy_export_c(policy, "pilot", "/tmp", &err), SK_EUNSUPPORTED);
+        cr_assert(strstr(err.msg, "have no C form"), "%s", err.msg);
+        sk_policy_destroy(&policy);
+    }
 }
 
 Test(export_c, refuses_what_cannot_be_exported) {
