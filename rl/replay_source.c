@@ -12,10 +12,10 @@ struct sk_replay_source {
     sk_replay              *replay;
     sk_batch_shape          shape;
     int                     n_envs;
-    double                  intensity; /* transitions drawn per env step added           */
-    int64_t                 n_warm;    /* env steps still to be added before learning    */
-    int                     is_uniform; /* their actions are uniform                     */
-    double                  owed;      /* transitions to be drawn before more are added  */
+    double                  per_round;  /* transitions drawn per fragment of all runners  */
+    int64_t                 n_warm;     /* env steps still to be added before learning    */
+    int                     is_uniform; /* their actions are uniform                      */
+    double                  owed;       /* transitions to be drawn before more are added  */
 };
 
 /* Rewards as the learner is to see them; the statistics of episodes have been taken. */
@@ -37,10 +37,10 @@ static sk_status collect(sk_replay_source *self, sk_error *reterr) {
     clip_rewards(self, b);
     SK_TRY(sk_replay_add(self->replay, b, reterr));
     if (sk_policy_filter(self->p.policy) == SK_FILTER_MEAN_STD)
-        sk_normalizer_update(sk_policy_normalizer(self->p.policy), b->obs, b->valid, (int64_t)b->shape.n_steps * b->shape.n_rows);
-    int64_t steps = (int64_t)b->shape.n_steps * self->n_envs;
-    if (warm) self->n_warm -= steps;
-    else self->owed += self->intensity * (double)steps;
+        sk_normalizer_update(sk_policy_normalizer(self->p.policy), b->obs, b->valid,
+                             (int64_t)b->shape.n_steps * b->shape.n_rows);
+    if (warm) self->n_warm -= (int64_t)b->shape.n_steps * self->n_envs;
+    else self->owed += self->per_round;
     return SK_OK;
 }
 
@@ -74,9 +74,9 @@ sk_status sk_replay_source_create(const sk_replay_source_params *p, sk_replay_so
     self->n_envs = (int)sk_train_config_n_envs(p->config);
     self->shape = (sk_batch_shape){.n_steps = 1, .n_rows = (int32_t)own->batch_size, .obs_dim = s.obs_dim,
                                    .action_slots = s.action_slots, .mask_size = s.mask_size, .n_fragments = 1};
-    self->intensity = own->training_intensity > 0.0
-                          ? own->training_intensity
-                          : (double)own->batch_size / (double)sk_train_config_batch_steps(p->config);
+    self->per_round = own->training_intensity > 0.0
+                          ? own->training_intensity * (double)sk_train_config_batch_steps(p->config)
+                          : (double)own->batch_size;
     self->n_warm = own->learning_starts;
     self->is_uniform = 1;
     sk_replay_params params = {.capacity = own->capacity, .n_rows = s.n_rows, .obs_dim = s.obs_dim,
@@ -127,12 +127,11 @@ sk_status sk_replay_source_load(sk_replay_source *self, const sk_pack *pack, sk_
     self->is_uniform = is_uniform;
     self->owed = owed;
     if (contents) return sk_replay_load(self->replay, pack, reterr);
-    /* nothing to learn from yet: as much as before the first update, but by the policy's own actions */
+    /* nothing to learn from yet: as much as before the first update, by the policy's own actions if it has learned */
     int64_t least = self->p.own->batch_size > self->p.own->learning_starts ? self->p.own->batch_size
                                                                             : self->p.own->learning_starts;
-    if (n_warm > 0) return SK_OK;
+    if (n_warm <= 0) self->is_uniform = 0;
     self->n_warm = least;
-    self->is_uniform = 0;
     sk_log(SK_LOG_WARN, "the checkpoint holds no replay (replay_buffer_config.save_in_checkpoints): %lld env steps are "
            "taken before learning goes on, and not bit for bit", (long long)least);
     return SK_OK;

@@ -32,7 +32,8 @@ sk_source     *sk_replay_source_of(sk_replay_source *self);
 sk_batch_shape sk_replay_source_shape(const sk_replay_source *self); /* of every batch */
 
 /* The limiter's position and, if asked for, the replay's contents; into / from an open container. Loading one without
- * contents: the replay is filled anew with the policy's own actions before learning goes on, and a line says so. */
+ * contents: the replay is filled anew before learning goes on (with the policy's own actions, if it had learned), and a
+ * line says so. */
 SK_NODISCARD sk_status sk_replay_source_save(sk_replay_source *self, sk_pack_writer *writer, sk_error *reterr);
 SK_NODISCARD sk_status sk_replay_source_load(sk_replay_source *self, const sk_pack *pack, sk_error *reterr);
 

@@ -40,8 +40,8 @@ static sk_status check_box_keys(const sk_train_setup *self, const sk_config *cfg
     const sk_model_config *m = &self->config.model;
     int                    discrete = self->spaces.n_parts > 0;
     if (m->sde_sample_freq == 0)
-        return SK_FAIL(reterr, SK_ECONFIG, "%s: model.sde_sample_freq 0 would never draw; give env steps, or -1 for once "
-                       "per fragment", sk_config_mark(cfg, "model.sde_sample_freq"));
+        return SK_FAIL(reterr, SK_ECONFIG, "%s: model.sde_sample_freq 0 would never draw; give env steps, or -1 for "
+                       "once per fragment", sk_config_mark(cfg, "model.sde_sample_freq"));
     if (m->use_sde && discrete) return refuse_box_key(self, cfg, "model.use_sde", reterr);
     if (m->squash_actions && discrete) return refuse_box_key(self, cfg, "model.squash_actions", reterr);
     if (m->squash_actions && m->kind != SK_POLICY_ACTOR_CRITIC)
@@ -95,7 +95,8 @@ static sk_status derived_text(const sk_train_setup *s, char *text, size_t size, 
              "# derived:\n#   environments: %lld\n#   env steps per iteration (train_batch_size): %lld\n"
              "#   observation: %d slots; action: %d %s\n#   time limit: %d steps\n#   parameters: %zu\n",
              (long long)sk_train_config_n_envs(&s->config), (long long)sk_train_config_batch_steps(&s->config),
-             info->obs_dim, info->action_slots, info->n_discrete ? "discrete" : "box", info->max_episode_steps, n_params);
+             info->obs_dim, info->action_slots, info->n_discrete ? "discrete" : "box", info->max_episode_steps,
+             n_params);
     return SK_OK;
 }
 

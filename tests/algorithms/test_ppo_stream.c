@@ -116,7 +116,8 @@ Test(ppo_stream, squashed_actions_reach_the_environment_scaled_to_its_bounds) {
 }
 
 Test(ppo_stream, squashing_stays_within_the_bounds_at_both_ends) {
-    const sk_policy_spaces s = {.obs_dim = 1, .action_slots = 3, .box_low = {-3, 0.1f, -1e-3f}, .box_high = {-1, 0.7f, 5}};
+    const sk_policy_spaces s = {.obs_dim = 1, .action_slots = 3, .box_low = {-3, 0.1f, -1e-3f},
+                                .box_high = {-1, 0.7f, 5}};
     const sk_model_config  m = {.squash_actions = true};
     for (int i = -200; i <= 200; i++) {
         float       u = (float)i * 0.1f;
@@ -146,7 +147,8 @@ Test(ppo_stream, evaluation_takes_tanh_of_the_mean_scaled_to_the_bounds) {
         sk_evaluation e;
         float         obs[DRILL_OBS];
         rig_open(&r, rig_text("algorithm: ppo\nenv: %s\nmodel: {squash_actions: true, fcnet_hiddens: [], use_sde: %s}\n"
-                              "stop: {training_iteration: 1}\n", drill("kind: 3, cut: 1"), use_sde ? "true" : "false"), 0);
+                              "stop: {training_iteration: 1}\n", drill("kind: 3, cut: 1"), use_sde ? "true" : "false"),
+                 0);
         float *params = sk_policy_params(r.policy);
         for (size_t i = 0; i < sk_policy_n_floats(r.policy); i++) params[i] *= 80.0f; /* heads start almost at zero */
         sk_graph *g = NULL;
@@ -243,8 +245,8 @@ Test(ppo_stream, state_dependent_noise_has_the_log_prob_of_its_normal) {
                 square += a * a / var;
                 logp += -0.5 * a * a / var - 0.5 * log(2.0 * M_PI * var);
             }
-            cr_assert_float_eq(b->logp[i], logp, 1e-4 * (1.0 + fabs(logp)), "row %d: %g, wanted %g", i, (double)b->logp[i],
-                               logp);
+            cr_assert_float_eq(b->logp[i], logp, 1e-4 * (1.0 + fabs(logp)), "row %d: %g, wanted %g", i,
+                               (double)b->logp[i], logp);
         }
     }
     cr_assert_float_eq(square / n, 1.0, 0.06, "%g", square / n);

@@ -97,8 +97,10 @@ Test(train_setup, refuses_options_of_continuous_actions_where_there_are_none) {
     }
     refuses(with("dqn", "CartPole-v1"), "model.use_sde=true", SK_ECONFIG, "model.use_sde is not for dqn", "");
     refuses(with("td3", "Pendulum-v1"), "model.use_sde=true", SK_ECONFIG, "model.use_sde is not for td3", "");
-    refuses(with("td3", "Pendulum-v1"), "model.squash_actions=true", SK_ECONFIG, "model.squash_actions is not for td3", "");
-    refuses(with("sac", "Pendulum-v1"), "model.squash_actions=true", SK_ECONFIG, "model.squash_actions is not for sac", "");
+    refuses(with("td3", "Pendulum-v1"), "model.squash_actions=true", SK_ECONFIG, "model.squash_actions is not for td3",
+            "");
+    refuses(with("sac", "Pendulum-v1"), "model.squash_actions=true", SK_ECONFIG, "model.squash_actions is not for sac",
+            "");
 }
 
 Test(train_setup, takes_options_of_continuous_actions_where_they_belong) {
