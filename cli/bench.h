@@ -33,6 +33,8 @@ SK_NODISCARD sk_status sk_bench_dqn(const sk_bench *self, sk_error *reterr);
 SK_NODISCARD sk_status sk_bench_env(const sk_bench *self, sk_error *reterr);
 SK_NODISCARD sk_status sk_bench_inference(const sk_bench *self, sk_error *reterr);
 SK_NODISCARD sk_status sk_bench_kernels(const sk_bench *self, sk_error *reterr);
+/* SK_EUNSUPPORTED: built without MuJoCo. */
+SK_NODISCARD sk_status sk_bench_mujoco(const sk_bench *self, sk_error *reterr);
 SK_NODISCARD sk_status sk_bench_replay(const sk_bench *self, sk_error *reterr);
 SK_NODISCARD sk_status sk_bench_runtime(const sk_bench *self, sk_error *reterr);
 

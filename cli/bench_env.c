@@ -1,6 +1,7 @@
 /* bench_env: stepping built-in environments on one core, through the host (resets, time limits, statistics) and bare. */
 #include "cli/bench.h"
 #include "core/base/clock.h"
+#include "envs/mujoco/mujoco_names.h"
 #include "envs/registry.h"
 #include "rl/env.h"
 #include "rl/vec.h"
@@ -131,7 +132,18 @@ static sk_status bench_one(const sk_bench *self, const char *name, sk_error *ret
     return status;
 }
 
+/* Those on MuJoCo are for bench_mujoco.c; the robot of one's own has no model until a config names it. */
+static int is_simulated(const char *name) {
+#define NAME_TEXT(id, text) text,
+    static const char *const names[] = {SK_MUJOCO_ENVS(NAME_TEXT) "mujoco"};
+#undef NAME_TEXT
+    for (int i = 0; i < SK_COUNT(names); i++)
+        if (strcmp(name, names[i]) == 0) return 1;
+    return 0;
+}
+
 sk_status sk_bench_env(const sk_bench *self, sk_error *reterr) {
-    for (int i = 0; i < sk_env_builtin_count(); i++) SK_TRY(bench_one(self, sk_env_builtin_at(i)->name, reterr));
+    for (int i = 0; i < sk_env_builtin_count(); i++)
+        if (!is_simulated(sk_env_builtin_at(i)->name)) SK_TRY(bench_one(self, sk_env_builtin_at(i)->name, reterr));
     return SK_OK;
 }

@@ -17,8 +17,8 @@ static const struct {
     bool needs_peak; /* of the multiply-adds: its limits are made of it */
 } benches[] = {{"ppo", sk_bench_ppo, true}, {"sac", sk_bench_sac, true}, {"td3", sk_bench_td3, true},
                {"dqn", sk_bench_dqn, true}, {"env", sk_bench_env, true}, {"inference", sk_bench_inference, true},
-               {"kernels", sk_bench_kernels, true}, {"replay", sk_bench_replay, false},
-               {"runtime", sk_bench_runtime, false}};
+               {"kernels", sk_bench_kernels, true}, {"mujoco", sk_bench_mujoco, false},
+               {"replay", sk_bench_replay, false}, {"runtime", sk_bench_runtime, false}};
 
 static void print_peak(sk_bench *bench, const char *name) {
     char settings[80];
@@ -42,8 +42,8 @@ int sk_cmd_bench(int argc, char **argv) {
                           {"--repeats", SK_ARG_INT, &repeats, 1, 64, "report the median of this many (3)"},
                           {"--row", SK_ARG_TEXT, &row, 0, 0, "runtime: only this row"},
                           {"--window-ms", SK_ARG_INT, &window_ms, 1, 60000, "runtime: length of each repeat (1000)"}};
-    sk_args     parsed = {.usage = "skiff bench ppo|sac|td3|dqn|env|inference|kernels|replay|runtime [--repeats N] "
-                                   "[--json] [--row NAME]",
+    sk_args     parsed = {.usage = "skiff bench ppo|sac|td3|dqn|env|inference|kernels|mujoco|replay|runtime "
+                                   "[--repeats N] [--json] [--row NAME]",
                           .args = args, .n_args = SK_COUNT(args), .n_min = 1, .n_max = 1};
     code = sk_args_parse(&parsed, argc, argv);
     if (code != SK_ARGS_GO) return code;
@@ -64,7 +64,8 @@ int sk_cmd_bench(int argc, char **argv) {
     }
     const char *near = sk_nearest_name(parsed.positional[0], names, SK_COUNT(benches));
     fprintf(stderr, "no benchmark \"%s\"%s%s%s\n", parsed.positional[0],
-            near ? "; did you mean \"" : "; there are ppo, sac, td3, dqn, env, inference, kernels, replay and runtime",
+            near ? "; did you mean \""
+                 : "; there are ppo, sac, td3, dqn, env, inference, kernels, mujoco, replay and runtime",
             near ? near : "", near ? "\"?" : "");
     return SK_EXIT_USAGE;
 }
