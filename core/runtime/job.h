@@ -20,7 +20,7 @@ typedef enum sk__job_state {
     SK__ENDED
 } sk__job_state;
 
-enum { SK__JOB_ARG_BYTES = 48 };
+enum { SK__JOB_ARG_BYTES = 64 };
 
 struct sk__job {
     uint64_t           id;

@@ -7,7 +7,10 @@ scratch=$(mktemp -d) || exit 99
 trap 'rm -rf "$scratch"' EXIT
 copy="$scratch/a copy of skiff"
 mkdir "$copy" "$scratch/elsewhere" "$scratch/bin"
-tar -C "$SKIFF_SOURCE_DIR" --exclude='./build*' --exclude=./runs --exclude=./.git -cf - . | tar -C "$copy" -xf -
+tar -C "$SKIFF_SOURCE_DIR" --exclude='./build*' --exclude=./runs --exclude=./.git --exclude=./.cache -cf - . |
+    tar -C "$copy" -xf -
+mkdir "$copy/.cache"
+[ ! -d "$SKIFF_SOURCE_DIR/.cache/mujoco" ] || cp -r "$SKIFF_SOURCE_DIR/.cache/mujoco" "$copy/.cache/"
 cd "$scratch/elsewhere" || exit 99
 
 is_silent() { [ ! -s "$scratch/err" ] || { show "$scratch/err"; false; }; }
