@@ -72,8 +72,8 @@ static sk_status find_steps(exporter *e, sk_error *reterr) {
     sk_net net;
     const sk_model_config *model = sk_policy_model(e->policy);
     if (model->kind == SK_POLICY_Q && (model->q.dueling || model->q.noisy || model->q.distribution != SK_Q_MEAN))
-        return SK_FAIL(reterr, SK_EUNSUPPORTED, "action values of dueling networks, noisy layers and distributions have no "
-                       "C form yet; `skiff/policy.h` runs them");
+        return SK_FAIL(reterr, SK_EUNSUPPORTED, "action values of dueling networks, noisy layers and distributions have "
+                       "no C form yet; `skiff/policy.h` runs them");
     e->scales = sk_policy_scales_actions(e->spaces, model);
     SK_TRY(sk_graph_create(&e->graph, reterr));
     sk_tensor obs = sk_graph_input(e->graph, "obs", e->spaces->obs_dim);
@@ -237,7 +237,8 @@ static const char exp_text[] =
     "    q = fmaf(q, u, 1.0f);\n"                                                                                      \
     "    return x * p / q;\n"                                                                                          \
     "}\n"
-static const char tanh_text[] = "/* tanh as x P(x^2) / Q(x^2), |x| <= 8. */\nstatic float activation(float x) {\n" TANH_OF_X;
+static const char tanh_text[] =
+    "/* tanh as x P(x^2) / Q(x^2), |x| <= 8. */\nstatic float activation(float x) {\n" TANH_OF_X;
 static const char squash_text[] = "/* Likewise of actions. */\nstatic float squash(float x) {\n" TANH_OF_X "\n";
 static const char relu_text[] = "static float activation(float x) { return 0.0f > x ? 0.0f : x; }\n";
 static const char elu_text[] = "static float activation(float x) { return x > 0.0f ? x : exp_of(x) - 1.0f; }\n";
@@ -419,7 +420,8 @@ static sk_status write_header(const exporter *e, FILE *out, sk_error *reterr) {
     if (s->mask_size > 0)
         fprintf(out, " * mask: %d bytes, 0 = this choice is not allowed; parts one after another.\n", s->mask_size);
     if (s->n_parts > 0) fputs(" * action: written; the best choice", out);
-    else if (e->scales) fprintf(out, " * action: written; %d numbers, scaled to the environment's bounds", s->action_slots);
+    else if (e->scales)
+        fprintf(out, " * action: written; %d numbers, scaled to the environment's bounds", s->action_slots);
     else
         fprintf(out, " * action: written; %d numbers, the mean: clip them to the environment's bounds",
                 s->action_slots);

@@ -134,8 +134,8 @@ void sk_policy_to_env(const sk_policy_spaces *spaces, const sk_model_config *mod
     }
 }
 
-/* The kind of network must have actions that it can take: action values are of one choice, and what [-1, 1] is scaled to
- * must be there. */
+/* The kind of network must have actions that it can take: action values are of one choice, and what [-1, 1] is scaled
+ * to must be there. */
 static sk_status check_actions(const sk_policy_spaces *s, const sk_model_config *model, sk_error *reterr) {
     if (model->kind == SK_POLICY_Q && s->n_parts != 1)
         return SK_FAIL(reterr, SK_EUNSUPPORTED, s->n_parts == 0

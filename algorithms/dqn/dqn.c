@@ -1,6 +1,6 @@
-/* dqn: learn() draws a batch and moves Q(s, a) towards r + discount * Q'(s', argmax Q(s', .)) (Mnih et al. 2015, algorithm
- * 1; van Hasselt et al. 2016, eq. 4), or the return's distribution towards that of the target's action; now and then the
- * target follows. */
+/* dqn: learn() draws a batch and moves Q(s, a) towards r + discount * Q'(s', argmax Q(s', .)) (Mnih et al. 2015,
+ * algorithm 1; van Hasselt et al. 2016, eq. 4), or the return's distribution towards that of the next action by the
+ * target; now and then the target follows. */
 #include "algorithms/dqn/dqn.h"
 
 #include "algorithms/dqn/dqn_config.h"
@@ -60,11 +60,12 @@ static sk_tensor row_loss(dqn *a, sk_tensor now, sk_tensor next) {
     sk_tensor target = add(g, mul(g, next, discount), reward);
     if (a->c->distribution == SK_Q_QUANTILE) return a->error = sk_graph_quantile_huber(g, now, target, 1.0f);
     a->error = sub(g, now, target);
-    return a->c->td_loss == SK_TD_HUBER ? sk_graph_huber(g, a->error, 1.0f) : sk_graph_unary(g, SK_UNARY_SQUARE, a->error);
+    if (a->c->td_loss == SK_TD_HUBER) return sk_graph_huber(g, a->error, 1.0f);
+    return sk_graph_unary(g, SK_UNARY_SQUARE, a->error);
 }
 
 static void build_network(dqn *a, role r, sk_tensor x) {
-    sk_graph_use_group(a->trained.graph, r);
+    sk_graph_use_group(a->trained.graph, (int)r);
     sk_net_build_on(a->trained.graph, a->spaces, sk_policy_model(a->x.policy), x, &a->nets[r]);
 }
 
@@ -108,7 +109,8 @@ static void draw_noise(dqn *a) {
     for (role r = 0; r < ROLE_N; r++) {
         if (!a->noise[r]) continue;
         sk_net_draw_noise(a->trained.graph, &a->nets[r], (uint64_t)a->x.config->seed,
-                          sk_stream_id(SK_STREAM_LEARNER, (uint64_t)r), (uint64_t)a->n_updates, sk_buffer_host(a->noise[r]));
+                          sk_stream_id(SK_STREAM_LEARNER, (uint64_t)r), (uint64_t)a->n_updates,
+                          sk_buffer_host(a->noise[r]));
         sk_buffer_push(a->noise[r]);
     }
 }
@@ -187,7 +189,8 @@ static sk_status update(dqn *a, sk_source *source, const sk_batch *b, double ste
     draw_noise(a);
     sk_trained_push_constants(&a->trained, a->x.policy);
     sk_columns_bind(a->trained.plan, &a->in, b);
-    double norm = sk_plan_train(a->trained.plan, rows, a->trained.adam, sk_schedule_at(&a->c->lr, steps), a->c->grad_clip);
+    double lr = sk_schedule_at(&a->c->lr, steps);
+    double norm = sk_plan_train(a->trained.plan, rows, a->trained.adam, lr, a->c->grad_clip);
     sk_buffer_pull(a->policy_params);
     sk_policy_set_version(a->x.policy, sk_policy_version(a->x.policy) + 1);
     a->n_updates++;
@@ -219,7 +222,8 @@ static void report(const dqn *a, const iteration *it, double steps, sk_metrics *
 static sk_status dqn_learn(void *self, sk_source *source, sk_metrics *m, sk_error *reterr) {
     dqn      *a = self;
     iteration it = {0};
-    double    steps = sk_metrics_get(m, SK_METRIC_ENV_STEPS, 0.0), end = steps + (double)a->c->replay.min_iteration_steps;
+    double    steps = sk_metrics_get(m, SK_METRIC_ENV_STEPS, 0.0);
+    double    end = steps + (double)a->c->replay.min_iteration_steps;
     while (steps < end) {
         const sk_batch *b = NULL;
         *sk_policy_exploration(a->x.policy) =

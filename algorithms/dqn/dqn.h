@@ -1,6 +1,6 @@
-/* dqn: action values of one discrete action, learned off policy (Mnih et al. 2015), with the parts of Rainbow (Hessel et al.
- * 2018) as switches: double Q-learning, dueling networks, noisy layers, distributions of returns by atoms (C51) or quantiles;
- * n-step returns and priorities are the replay's. Reached through sk_dqn_api in algorithms/registry.c. */
+/* dqn: action values of one discrete action, learned off policy (Mnih et al. 2015), with the parts of Rainbow (Hessel et
+ * al. 2018) as switches: double Q-learning, dueling networks, noisy layers, distributions of returns by atoms (C51) or
+ * quantiles; n-step returns and priorities are the replay's. Reached through sk_dqn_api in algorithms/registry.c. */
 #ifndef SK_ALGORITHMS_DQN_DQN_H
 #define SK_ALGORITHMS_DQN_DQN_H
 #include "rl/algorithm.h"

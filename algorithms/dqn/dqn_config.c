@@ -41,15 +41,16 @@ void sk__dqn_prepare(void *own, sk_train_config *config, const sk_config *cfg) {
     sk_dqn_config *c = own;
     config->model.kind = SK_POLICY_Q;
     config->model.q = (sk_q_config){.dueling = c->dueling, .noisy = c->noisy, .distribution = c->distribution,
-                                    .num_atoms = c->num_atoms, .v_min = c->v_min, .v_max = c->v_max, .sigma0 = c->sigma0};
+                                    .num_atoms = c->num_atoms, .v_min = c->v_min, .v_max = c->v_max,
+                                    .sigma0 = c->sigma0};
     if (!sk_config_given(cfg, "model.fcnet_activation")) config->model.fcnet_activation = SK_ACT_RELU;
     if (c->noisy && !sk_config_given(cfg, "training.epsilon")) c->epsilon = (sk_schedule){.n = 1};
 }
 
 static sk_status check_distribution(const sk_dqn_config *c, const sk_config *cfg, sk_error *reterr) {
     if (c->distribution == SK_Q_MEAN && c->num_atoms > 1)
-        return SK_FAIL(reterr, SK_ECONFIG, "%s: training.num_atoms is %lld, but training.distribution is none; say c51 or "
-                       "quantile", sk_config_mark(cfg, "training.num_atoms"), (long long)c->num_atoms);
+        return SK_FAIL(reterr, SK_ECONFIG, "%s: training.num_atoms is %lld, but training.distribution is none; say "
+                       "c51 or quantile", sk_config_mark(cfg, "training.num_atoms"), (long long)c->num_atoms);
     if (c->distribution != SK_Q_MEAN && c->num_atoms < 2)
         return SK_FAIL(reterr, SK_ECONFIG, "%s: training.distribution needs training.num_atoms of at least 2, got %lld",
                        sk_config_mark(cfg, "training.distribution"), (long long)c->num_atoms);

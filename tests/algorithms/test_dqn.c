@@ -187,7 +187,8 @@ static sk_dqn_config plain(void) {
 static ref_scene *scene_make(const sk_dqn_config *c, int is_masked, sk_obs_filter filter) {
     sk_model_config model = {.kind = SK_POLICY_Q,
                              .q = {.dueling = c->dueling, .noisy = c->noisy, .distribution = c->distribution,
-                                   .num_atoms = c->num_atoms, .v_min = c->v_min, .v_max = c->v_max, .sigma0 = c->sigma0}};
+                                   .num_atoms = c->num_atoms, .v_min = c->v_min, .v_max = c->v_max,
+                                   .sigma0 = c->sigma0}};
     return ref_scene_make(&sk_dqn_api, c, CHOICES, is_masked, model, filter);
 }
 
@@ -456,8 +457,8 @@ static void same_in_every_placement(const char *env, const char *more) {
     sk_train_result one = train((experiment){.env = env, .more = more, .iterations = 5}, NULL, 0);
     for (int runners = 1; runners <= 4; runners *= 2)
         SAME_PARAMS(train((experiment){.env = env, .more = more, .iterations = 5, .runners = runners}, NULL, 0), one);
-    SAME_PARAMS(train((experiment){.env = env, .more = more, .iterations = 5, .runners = 2, .placement = "process"}, NULL,
-                      0), one);
+    experiment apart = {.env = env, .more = more, .iterations = 5, .runners = 2, .placement = "process"};
+    SAME_PARAMS(train(apart, NULL, 0), one);
 }
 Test(dqn, gives_the_same_bits_in_every_placement) { same_in_every_placement(NULL, NULL); }
 Test(dqn, gives_the_same_bits_in_every_placement_with_noisy_layers) { same_in_every_placement(NULL, rainbow); }

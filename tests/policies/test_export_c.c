@@ -167,8 +167,8 @@ Test(export_c, gives_the_same_bits_however_it_is_compiled) {
     assert_exported(&fix_pendulum, &net, SK_FILTER_MEAN_STD, "-std=c99 -O0");
 }
 
-static const sk_policy_spaces arm = {.env_name = "Arm-v0", .obs_dim = 6, .action_slots = 3, .box_low = {-2, 0.1f, -0.4f},
-                                     .box_high = {2, 7, 0.3f}};
+static const sk_policy_spaces arm = {.env_name = "Arm-v0", .obs_dim = 6, .action_slots = 3,
+                                     .box_low = {-2, 0.1f, -0.4f}, .box_high = {2, 7, 0.3f}};
 
 Test(export_c, gives_the_same_bits_with_actions_scaled_to_their_bounds) {
     sk_model_config net = {.fcnet_hiddens = {2, {24, 20}}, .fcnet_activation = SK_ACT_RELU};
@@ -186,8 +186,8 @@ Test(export_c, gives_the_same_bits_with_actions_scaled_to_their_bounds) {
     assert_exported(&arm, &net, SK_FILTER_NONE, "-O2");
 }
 
-static const sk_policy_spaces five = {.env_name = "Five-v0", .obs_dim = 4, .action_slots = 1, .n_parts = 1, .part_n = {5},
-                                      .part_start = {-2}};
+static const sk_policy_spaces five = {.env_name = "Five-v0", .obs_dim = 4, .action_slots = 1, .n_parts = 1,
+                                      .part_n = {5}, .part_start = {-2}};
 static const sk_policy_spaces five_masked = {.env_name = "Five-v1", .obs_dim = 4, .action_slots = 1, .n_parts = 1,
                                              .part_n = {5}, .mask_size = 5};
 Test(export_c, gives_the_same_choices_by_action_values) {

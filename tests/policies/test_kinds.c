@@ -1,5 +1,5 @@
-/* Policies of all kinds but PPO's: action values with the parts of Rainbow, squashed Gaussians and deterministic ones act as
- * a plain computation in double says, in any batch, from a file too; and how training explores with them. */
+/* Policies of all kinds but PPO's: action values with the parts of Rainbow, squashed Gaussians and deterministic ones act
+ * as a plain computation in double says, in any batch, from a file too; and how training explores with them. */
 #include "core/base/rng.h"
 #include "tests/policies/policy_fixture.h"
 #include "tests/rl/rig.h"
@@ -117,7 +117,8 @@ static void noise_row(naive *n, int cols, double *e) {
         uint32_t words[4];
         float    pair[2];
         if (i % 4 == 0) n->n_noise++;
-        sk_philox(9, sk_stream_id(SK_STREAM_EXPLORE, 0xffffffffffffu), n->counter | (uint64_t)(n->n_noise - 1) << 48, words);
+        sk_philox(9, sk_stream_id(SK_STREAM_EXPLORE, 0xffffffffffffu), n->counter | (uint64_t)(n->n_noise - 1) << 48,
+                  words);
         sk_u32_to_normal2(words[i % 4 / 2 * 2], words[i % 4 / 2 * 2 + 1], pair);
         e[i] = copysign(sqrt(fabs((double)pair[i % 2])), (double)pair[i % 2]);
     }
@@ -326,7 +327,10 @@ Test(kinds, act_the_same_from_a_file) {
         sk_device *device = NULL;
         sk_error   err = {0};
         stage_open(&s, &players[i], 90 + (uint64_t)i);
-        for (int drawn = 0; drawn < 2; drawn++) act(&s, !drawn, NULL, 8), memcpy(before[drawn], s.action, sizeof s.action);
+        for (int drawn = 0; drawn < 2; drawn++) {
+            act(&s, !drawn, NULL, 8);
+            memcpy(before[drawn], s.action, sizeof s.action);
+        }
         fix_save(s.policy, dir, path);
         cr_assert_eq(sk_policy_load(path, &read, &err), SK_OK, "%s: %s", players[i].name, err.msg);
         cr_assert(sk_policy_same_network(read, s.policy));
@@ -541,8 +545,8 @@ Test(kinds, begin_that_process_anew_with_every_episode) {
 /* ---- bounds ---- */
 
 Test(kinds, scale_actions_to_the_environments_bounds) {
-    const float       in[4] = {-1.0f, 0.0f, 0.5f, 1.0f}, wanted[4][3] = {{-2, 0, -0.5f}, {0, 5, -0.125f}, {1, 7.5f, 0.0625f},
-                                                                   {2, 10, 0.25f}};
+    const float       in[4] = {-1.0f, 0.0f, 0.5f, 1.0f};
+    const float       wanted[4][3] = {{-2, 0, -0.5f}, {0, 5, -0.125f}, {1, 7.5f, 0.0625f}, {2, 10, 0.25f}};
     sk_model_config   model = BY_NAME("deterministic")->model, squashed = BY_NAME("squashed")->model;
     sk_model_config   tanh_after = NET(.squash_actions = true), as_it_is = NET();
     const sk_model_config *models[] = {&model, &squashed, &tanh_after, &as_it_is};
@@ -553,7 +557,8 @@ Test(kinds, scale_actions_to_the_environments_bounds) {
             cr_assert_eq(sk_policy_scales_actions(&box, models[m]), m < 3);
             sk_policy_to_env(&box, models[m], a, 1, out);
             for (int k = 0; k < 3; k++)
-                cr_assert_float_eq(out[k].f, m == 3 ? u : wanted[i][k], 1e-5, "model %d, action %d of %g", m, k, (double)in[i]);
+                cr_assert_float_eq(out[k].f, m == 3 ? u : wanted[i][k], 1e-5, "model %d, action %d of %g", m, k,
+                                   (double)in[i]);
         }
     sk_env_slot choice = {.i = 3}, out;
     sk_policy_to_env(&one, &BY_NAME("values")->model, &choice, 1, &out);
@@ -563,7 +568,8 @@ Test(kinds, scale_actions_to_the_environments_bounds) {
 static void refused(const sk_policy_spaces *spaces, const sk_model_config *model, const char *word) {
     sk_policy *policy = NULL;
     sk_error   err = {0};
-    cr_assert_eq(sk_policy_create(spaces, model, SK_FILTER_NONE, 1, &policy, &err), SK_EUNSUPPORTED, "%s", spaces->env_name);
+    cr_assert_eq(sk_policy_create(spaces, model, SK_FILTER_NONE, 1, &policy, &err), SK_EUNSUPPORTED, "%s",
+                 spaces->env_name);
     cr_assert(strstr(err.msg, word) && strstr(err.msg, spaces->env_name), "%s", err.msg);
 }
 Test(kinds, refuse_actions_that_they_cannot_take) {
@@ -622,7 +628,8 @@ Test(kinds, start_as_they_should) {
             cr_assert_float_eq(at(&n, sb, 0, o), 0.5 * bound, 1e-6);
             cr_assert_leq(fabs(at(&n, b, 0, o)), bound + 1e-6);
         }
-        cr_assert(most <= bound + 1e-6 && most > 0.8 * bound, "%s: %g, wanted at most %g", layers[i].layer, most, bound);
+        cr_assert(most <= bound + 1e-6 && most > 0.8 * bound, "%s: %g, wanted at most %g", layers[i].layer, most,
+                  bound);
     }
     sk_graph_destroy(&n.g);
     stage_close(&s);
