@@ -164,7 +164,7 @@ static const double *source_of(const sk_gym_sim *sim, const sk_gym_piece *piece)
     case SK_GYM_XPOS:
     case SK_GYM_XPOS_DIFF: return d->xpos + 3 * sim->body[piece->first];
     }
-    SK_ASSERT(!"a source");
+    SK_ASSERT(0); /* no such source */
     return NULL;
 }
 
