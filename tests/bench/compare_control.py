@@ -77,7 +77,7 @@ def measure_peer(row, peer, args, turn):
 
 def add_skiff(bench, args, ours):
     try:
-        for found in run_json(args.skiff, "bench", bench, "--json", "--repeats", "1"):
+        for found in run_json(os.path.abspath(args.skiff), "bench", bench, "--json", "--repeats", "1"):
             ours.setdefault(found["row"], []).append(found)
     except (OSError, subprocess.SubprocessError) as why:
         print(f"skiff bench {bench}: {why}", file=sys.stderr)
