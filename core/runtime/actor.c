@@ -96,8 +96,8 @@ sk_status sk__actor_create(sk__driver *d, const sk_actor_params *params, sk__pee
     SK_TRY(sk_registry_find_name(d->registry, SK_FUNCTION_CLASS, params->class_name, &cls, reterr));
     SK_TRY(check_params(d, params, reterr));
     SK_TRY(sk__choose_placement(d, cls, params->placement, &placement, reterr));
-    sk_status status = sk_resources_parse(d->resources, params->resources, params->n_resources, params->group,
-                                          params->bundle, &demand, reterr);
+    sk_status status = sk_resources_parse(d->resources, params->resources, params->n_resources,
+                                          SK_REACH_HERE, params->group, params->bundle, &demand, reterr);
     if (status != SK_OK) {
         sk_error_prefix(reterr, "%s", params->name ? params->name : params->class_name);
         return status;
@@ -134,7 +134,7 @@ static void wait_for_resources(sk__driver *d, sk__actor *self) {
 
 static void start_process(sk__driver *d, sk__actor *self) {
     sk_error err = {0};
-    if (sk__peer_create(d, self, &self->peer, &err) != SK_OK) {
+    if (sk__peer_create(d, self, 0, &self->peer, &err) != SK_OK) {
         sk__job_fail(d, self->create, sk__failure_create(err.status, "%s: %s", self->name, err.msg));
         return;
     }
@@ -146,7 +146,7 @@ static void start_process(sk__driver *d, sk__actor *self) {
 void sk__actor_start(sk__driver *d, sk__actor *self) {
     if (self->state == SK_ACTOR_DEAD) return;
     if (!self->has_lease) {
-        self->has_lease = sk_resources_take(d->resources, &self->demand, self->group, self->bundle, &self->lease);
+        self->has_lease = sk_resources_take(d->resources, &self->demand, 0, self->group, self->bundle, &self->lease);
         if (!self->has_lease) {
             wait_for_resources(d, self);
             return;

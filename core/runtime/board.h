@@ -15,7 +15,7 @@
 #include "core/transport/ring.h"
 
 #define SK_BOARD_MAGIC   "SKBOARD"
-#define SK_BOARD_VERSION 1u
+#define SK_BOARD_VERSION 2u
 
 enum {
     SK_BOARD_LINES = 2048,      /* worker processes at a time           */
@@ -25,6 +25,7 @@ enum {
     SK_BOARD_EVENTS = 65536,
     SK_BOARD_RESOURCES = 16,
     SK_BOARD_WAITS = 64,
+    SK_BOARD_HOSTS = 1024,      /* with number 0: the driver's own      */
     SK_BOARD_NAME = 64,
 };
 
@@ -41,7 +42,7 @@ typedef struct sk_board_worker {
     uint64_t actor;      /* id of the actor it hosts; 0: it runs tasks           */
     uint64_t n_done;     /* tasks and calls answered                             */
     uint32_t n_in_flight;
-    uint32_t pad;
+    int32_t  host;       /* its number; 0: the driver's own, and pid is of this machine  */
     char     name[SK_BOARD_NAME];     /* of its actor, else "worker-<line>"      */
     char     log_path[256];           /* "" where its output goes to the driver's standard error */
 } sk_board_worker;
@@ -59,7 +60,7 @@ typedef struct sk_board_actor {
     uint32_t n_restarts;
     uint64_t n_done;
     uint32_t n_pending; /* calls without an answer                               */
-    uint32_t pad;
+    int32_t  host;      /* as of a worker                                        */
     char     name[SK_BOARD_NAME], class_name[SK_BOARD_NAME];
     char     end[160];  /* how it died, "" before                                */
 } sk_board_actor;
@@ -84,8 +85,24 @@ typedef struct sk_board_object {
 
 typedef struct sk_board_resource {
     char   name[32];
-    double total, free;
+    double total, free;    /* of all hosts */
 } sk_board_resource;
+
+typedef enum sk_board_host_state { SK_HOST_NONE, SK_HOST_JOINING, SK_HOST_UP, SK_HOST_LOST, SK_HOST_LEFT } sk_board_host_state;
+/* A further host; row 0 stays empty. A row is used again only when all are used up: who was lost can be seen. */
+typedef struct sk_board_host {
+    int32_t  state;       /* sk_board_host_state                                  */
+    int32_t  pid;         /* of its node, there                                   */
+    int64_t  since_ns;    /* of this state                                        */
+    int64_t  heard_ns;    /* last sign of life                                    */
+    int64_t  round_trip_ns; /* 0: not known                                       */
+    uint32_t n_workers, n_copies;
+    double   cpu_total, cpu_free;
+    uint64_t bytes_in, bytes_out, n_frames_in, n_frames_out; /* ours, with heads  */
+    uint64_t copied_bytes, store_bytes, waiting_bytes;       /* copies there; its store; in our queue to it */
+    char     name[SK_BOARD_NAME];
+    char     end[160];    /* why it is lost or has left                           */
+} sk_board_host;
 
 /* One run that has ended; the timeline is made of them. */
 typedef struct sk_board_event {
@@ -112,6 +129,8 @@ typedef struct sk_board_counters {
     uint64_t store_bytes, store_used, store_peak, spilled_bytes, spill_bytes, n_spills, n_unspills, n_rebuilt;
     uint64_t n_worker_deaths, n_restarts, n_malformed;
     uint64_t n_actors, n_workers, n_threads, n_groups;              /* now                   */
+    uint64_t n_hosts;                                               /* up, further ones      */
+    uint64_t n_hosts_lost, n_refused;                               /* ever: hosts; connections with a wrong key */
     int64_t  progress_ns;                                           /* when something last ended */
 } sk_board_counters;
 
@@ -147,6 +166,8 @@ typedef struct sk_board {
     _Alignas(64) sk_board_counters counters;
     sk_board_resource resources[SK_BOARD_RESOURCES];
     sk_board_wait     waits[SK_BOARD_WAITS];
+    sk_board_host     hosts[SK_BOARD_HOSTS];   /* by number */
+    char              endpoint[96];            /* where hosts join; "" : nowhere */
     sk_board_function functions[SK_BOARD_FUNCTIONS];
     sk_board_worker   workers[SK_BOARD_LINES]; /* by line */
     sk_board_actor    actors[SK_BOARD_ACTORS];

@@ -99,7 +99,7 @@ static sk_status open_shared(sk__driver *d, sk_error *reterr) {
 
 static void count_cpus(sk__driver *d) {
     sk_resource_row rows[SK_RESOURCE_KINDS_MAX];
-    int             n = sk_resources_rows(d->resources, rows);
+    int             n = sk_resources_rows(d->resources, 0, rows);
     d->n_cpus = 1;
     for (int i = 0; i < n; i++)
         if (strcmp(rows[i].name, "cpu") == 0 && rows[i].total > 1.0) d->n_cpus = (int)rows[i].total;

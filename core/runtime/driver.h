@@ -16,6 +16,7 @@
  *   actor.c      actors: starting, restarting, their calls, their end
  *   peer.c       worker processes: spawning, sending, messages, death
  *   request.c    what workers ask for
+ *   host*.c      further hosts: their nodes, the copies that lie there, the workers there
  *   pool.c       threads of the driver that run tasks and actors
  *   watch.c      the tables of the board; who waits for what when nothing moves
  *
@@ -55,6 +56,7 @@ struct sk__driver {
     sk_board             *board;
     sk_store             *store;
     sk_supervisor        *supervisor; /* NULL until the first process */
+    struct sk__hosts     *hosts;      /* NULL: one host alone         */
     sk__slab              objects, jobs, actors;
     sk__object           *lru_first, *lru_last, *tell_first, *tell_last;
     sk__job              *dead_jobs;

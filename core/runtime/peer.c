@@ -81,7 +81,8 @@ static void unlink_task_peer(sk__driver *d, sk__peer *self) {
     d->n_task_peers--;
 }
 
-sk_status sk__peer_create(sk__driver *d, sk__actor *actor, sk__peer **ret_peer, sk_error *reterr) {
+sk_status sk__peer_create(sk__driver *d, sk__actor *actor, int host, sk__peer **ret_peer, sk_error *reterr) {
+    SK_ASSERT(host == 0);
     SK_TRY(sk__driver_need_pump(d, reterr));
     if (!d->supervisor) SK_TRY(sk_supervisor_create(ring_for_death, d->board, &d->supervisor, reterr));
     int line = find_line(d);

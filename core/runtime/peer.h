@@ -13,8 +13,10 @@ typedef struct sk__letter {
     _Alignas(16) uint8_t bytes[];
 } sk__letter;
 
+struct sk__host;
 struct sk__peer {
     sk__driver    *d;
+    struct sk__host *host; /* where it runs; NULL: here, a child of the driver (`down` and `up` are of no use else) */
     int            line, pid;
     uint32_t       generation; /* of the line's use: part of `id`             */
     uint64_t       id;         /* for the supervisor                          */
@@ -36,8 +38,10 @@ struct sk__peer {
     int            n_extents, cap_extents;
     char           kill_reason[160]; /* "" : none                             */
 };
-/* Spawn a worker process; usable at once. */
-SK_NODISCARD sk_status sk__peer_create(sk__driver *d, sk__actor *actor, sk__peer **ret_peer, sk_error *reterr);
+/* Spawn a worker process on a host (0: here); usable at once. */
+SK_NODISCARD sk_status sk__peer_create(sk__driver *d, sk__actor *actor, int host, sk__peer **ret_peer,
+                                       sk_error *reterr);
+int sk__peer_host(const sk__peer *self); /* its number */
 /* Can one more job be sent now? */
 bool sk__peer_has_room(sk__peer *self, const sk__job *job);
 /* An extent that ALLOC gave to the peer and that it now gives away; false: it has no such. */
@@ -57,6 +61,10 @@ void sk__peer_kill(sk__driver *d, sk__peer *self, const char *why);
 void sk__peer_give_back(sk__driver *d, sk__peer *self); /* its lease */
 void sk__peer_on_mail(sk__driver *d, sk__peer *self);
 void sk__peers_on_deaths(sk__driver *d);
+/* It has ended, `how` reads "was killed by signal 9 (SIGKILL)"; frees it. For those of other hosts; ours are noticed. */
+void sk__peer_on_end(sk__driver *d, sk__peer *self, const char *how);
+/* A message it sent, from wherever it is. */
+void sk__peer_on_message(sk__driver *d, sk__peer *self, const void *bytes, size_t size);
 void sk__peers_send_letters(sk__driver *d);
 void sk__peer_malformed(sk__driver *d, sk__peer *self, const char *why);
 /* request.c: false: the message is not a request. */

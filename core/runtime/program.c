@@ -541,7 +541,7 @@ void sk__program_actor_kill(sk__driver *d, sk_actor id, sk_kill_how how) {
 sk_status sk__program_group_create(sk__driver *d, const sk_bundle *bundles, int n, sk_strategy strategy,
                                    sk_group *ret_group, sk_error *reterr) {
     sk__driver_lock(d);
-    sk_status status = sk_resources_group_create(d->resources, bundles, n, strategy, ret_group, reterr);
+    sk_status status = sk_resources_group_create(d->resources, bundles, n, strategy, SK_REACH_HERE, ret_group, reterr);
     if (status == SK_OK) d->n.n_groups++;
     sk__driver_leave(d);
     return status;

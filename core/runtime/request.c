@@ -308,7 +308,8 @@ static sk_status create_group(sk__driver *d, sk__peer *self, const sk_message *m
         n_used += (int)n;
     }
     if (status == SK_OK)
-        status = sk_resources_group_create(d->resources, bundles, (int)m->n_args, (sk_strategy)m->a, &group, reterr);
+        status = sk_resources_group_create(d->resources, bundles, (int)m->n_args, (sk_strategy)m->a,
+                                           SK_REACH_HERE, &group, reterr);
     free(bundles);
     free(resources);
     SK_TRY(status);

@@ -209,7 +209,8 @@ void sk_resources_destroy(sk_resources **self_p) {
     free(self);
 }
 
-int sk_resources_rows(const sk_resources *self, sk_resource_row *ret_rows) {
+int sk_resources_rows(const sk_resources *self, int pool, sk_resource_row *ret_rows) {
+    (void)pool;
     SK_ASSERT(self && ret_rows);
     for (int kind = 0; kind < self->n_kinds; kind++) {
         sk_resource_row *row = &ret_rows[kind];
@@ -306,9 +307,10 @@ static sk_status check_any_bundle(const sk_resources *self, const sk_demand *dem
                    text, in->n);
 }
 
-sk_status sk_resources_parse(const sk_resources *self, const sk_resource *asked, int n, sk_group id, int index,
-                             sk_demand *ret_demand, sk_error *reterr) {
+sk_status sk_resources_parse(const sk_resources *self, const sk_resource *asked, int n, sk_reach reach, sk_group id,
+                             int index, sk_demand *ret_demand, sk_error *reterr) {
     SK_ASSERT(self && n >= 0 && (asked || n == 0) && ret_demand);
+    if (reach == SK_REACH_HOSTS) return SK_FAIL(reterr, SK_ELIMIT, "no host has joined");
     sk_demand demand;
     SK_TRY(parse_for_host(self, asked, n, &demand, reterr));
     if (id.id != 0) {
@@ -344,8 +346,10 @@ static bool host_has(const sk_resources *self, const sk_demand *demand) {
     return true;
 }
 
-bool sk_resources_take(sk_resources *self, const sk_demand *demand, sk_group id, int index, sk_lease *ret_lease) {
+bool sk_resources_take(sk_resources *self, const sk_demand *demand, int pool, sk_group id, int index,
+                       sk_lease *ret_lease) {
     SK_ASSERT(self && demand && ret_lease);
+    if (pool != 0) return false;
     if (id.id == 0) {
         if (!host_has(self, demand)) return false;
         move_host(self, demand, -1);
@@ -506,8 +510,9 @@ static bool waits_behind(const sk_resources *self, uint32_t mask) {
 }
 
 sk_status sk_resources_group_create(sk_resources *self, const sk_bundle *bundles, int n, sk_strategy strategy,
-                                    sk_group *ret_group, sk_error *reterr) {
+                                    sk_reach reach, sk_group *ret_group, sk_error *reterr) {
     SK_ASSERT(self && ret_group);
+    if (reach == SK_REACH_HOSTS) return SK_FAIL(reterr, SK_ELIMIT, "no host has joined");
     if (n <= 0 || !bundles) return SK_FAIL(reterr, SK_EINVAL, "a placement group needs at least one bundle, got %d", n);
     if ((int)strategy < SK_PACK || (int)strategy > SK_STRICT_SPREAD)
         return SK_FAIL(reterr, SK_EINVAL, "a placement group's strategy is 0 to %d, got %d", SK_STRICT_SPREAD,

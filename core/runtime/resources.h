@@ -21,6 +21,7 @@ typedef struct sk_lease {
     sk_demand demand;
     sk_group  group;  /* {0}: from the host's own */
     int       bundle;
+    int       pool;   /* number of the host       */
 } sk_lease;
 
 typedef struct sk_resource_row {
@@ -28,35 +29,57 @@ typedef struct sk_resource_row {
     double total, free; /* free < 0: overcommitted for a while */
 } sk_resource_row;
 
-/* `given` overrides what the machine has: cpu (cores this process may use), gpu (/dev/nvidia<N>), memory [bytes].
- * SK_EINVAL: a name or amount that cannot be. Caller destroys. */
+/* Where something may run: in pool 0 (the driver's own host), or in any of the others (further hosts). */
+typedef enum sk_reach { SK_REACH_HERE, SK_REACH_HOSTS } sk_reach;
+
+/* Pool 0 has what `given` says, which overrides what the machine has: cpu (cores this process may use), gpu
+ * (/dev/nvidia<N>), memory [bytes]. SK_EINVAL: a name or amount that cannot be. Caller destroys. */
 SK_NODISCARD sk_status sk_resources_create(const sk_resource *given, int n, sk_resources **ret_resources,
                                            sk_error *reterr);
 void sk_resources_destroy(sk_resources **self_p);
-/* How many kinds; fills ret_rows[SK_RESOURCE_KINDS_MAX]. */
-int sk_resources_rows(const sk_resources *self, sk_resource_row *ret_rows);
+/* What a machine has, with `given` over it: fills ret_rows[SK_RESOURCE_KINDS_MAX], gives how many (what a node says when
+ * it joins). */
+SK_NODISCARD sk_status sk_resources_of_machine(const sk_resource *given, int n, sk_resource_row *ret_rows, int *ret_n,
+                                               sk_error *reterr);
+/* A further host has exactly these. `pool` is its number (1 ..), not in use. SK_ELIMIT: too many kinds. */
+SK_NODISCARD sk_status sk_resources_add_pool(sk_resources *self, int pool, const sk_resource *given, int n,
+                                             sk_error *reterr);
+/* The host is gone. Leases of it may still be given back, which changes nothing. Groups with a bundle there are no longer
+ * reserved as a whole: those bundles wait for another place (strict strategies are kept), the others stay. */
+void sk_resources_remove_pool(sk_resources *self, int pool);
+/* How many kinds; fills ret_rows[SK_RESOURCE_KINDS_MAX] for one pool, or (negative) for all together. */
+int sk_resources_rows(const sk_resources *self, int pool, sk_resource_row *ret_rows);
 
-/* Read a request and check that it can ever be met: by the host, or by that bundle (negative: any) of the group.
- * SK_EINVAL: a bad amount. SK_ELIMIT: never, naming resource, asked, and what there is in all. SK_ENOTFOUND: no
- * such group, bundle or resource. */
-SK_NODISCARD sk_status sk_resources_parse(const sk_resources *self, const sk_resource *asked, int n, sk_group group,
-                                          int bundle, sk_demand *ret_demand, sk_error *reterr);
-/* Take it if it is free now. */
-bool sk_resources_take(sk_resources *self, const sk_demand *demand, sk_group group, int bundle, sk_lease *ret_lease);
+/* Read a request and check that it can ever be met within reach: by one host there, or by that bundle (negative: any) of
+ * the group. SK_EINVAL: a bad amount. SK_ELIMIT: never, naming resource, asked, and the most that one host has in all (or
+ * that no host has joined yet). SK_ENOTFOUND: no such group, bundle or resource. */
+SK_NODISCARD sk_status sk_resources_parse(const sk_resources *self, const sk_resource *asked, int n, sk_reach reach,
+                                          sk_group group, int bundle, sk_demand *ret_demand, sk_error *reterr);
+/* Take it from that pool if it is free there now; of a group, from a bundle that lies there. */
+bool sk_resources_take(sk_resources *self, const sk_demand *demand, int pool, sk_group group, int bundle,
+                       sk_lease *ret_lease);
 void sk_resources_give_back(sk_resources *self, const sk_lease *lease);
-/* Take the same share again even if it is not free (a task that comes back from a wait). False: its group is gone. */
+/* Take the same share again even if it is not free (a task that comes back from a wait). False: its group or host is
+ * gone. */
 bool sk_resources_retake(sk_resources *self, const sk_lease *lease);
+/* Pools within reach that could give it now, best first: the most free cpu, then the lowest number; writes up to max. */
+int sk_resources_candidates(const sk_resources *self, const sk_demand *demand, sk_reach reach, sk_group group,
+                            int bundle, int *ret_pools, int max);
 /* "2 cpu, 0.5 gpu" into text; for messages. */
 void sk_demand_text(const sk_resources *self, const sk_demand *demand, char *ret_text, size_t size);
 
-/* Register a group: reserved at once, or waiting. SK_ELIMIT when it never can be (names what is short). */
+/* Register a group: reserved at once, or waiting. Its bundles lie within reach: pack on as few hosts as can be, spread
+ * over as many as can be, strict pack on one, strict spread each on another. SK_ELIMIT when it never can be with the
+ * hosts that are there (names what is short). */
 SK_NODISCARD sk_status sk_resources_group_create(sk_resources *self, const sk_bundle *bundles, int n,
-                                                 sk_strategy strategy, sk_group *ret_group, sk_error *reterr);
+                                                 sk_strategy strategy, sk_reach reach, sk_group *ret_group,
+                                                 sk_error *reterr);
 bool sk_resources_group_exists(const sk_resources *self, sk_group group);
 bool sk_resources_group_is_reserved(const sk_resources *self, sk_group group);
 /* Give its unused shares back now, and used ones as they are given back. */
 void sk_resources_group_destroy(sk_resources *self, sk_group group);
-/* Try waiting groups in order of creation; true: one was reserved. Call after something was given back. */
+/* Try waiting groups in order of creation; true: one was reserved. Call after something was given back or a host
+ * joined. */
 bool sk_resources_groups_retry(sk_resources *self);
 
 #endif

@@ -133,7 +133,7 @@ static bool has_time(const sk__peer *peer, const sk__job *job, int64_t expected_
 }
 
 static bool lease(sk__driver *d, sk__peer *peer, sk__class *cls) {
-    if (!sk_resources_take(d->resources, &cls->demand, cls->group, cls->bundle, &peer->lease)) return false;
+    if (!sk_resources_take(d->resources, &cls->demand, 0, cls->group, cls->bundle, &peer->lease)) return false;
     peer->has_lease = true;
     peer->cls = cls;
     return true;
@@ -159,10 +159,10 @@ static sk__peer *find_worker(sk__driver *d, sk__class *cls, const sk__job *job) 
     if (idle && lease(d, idle, cls)) return idle;
     if (!idle && d->n_task_peers < 4 * d->n_cpus + 8 + d->n_blocked_peers) { /* tasks may ask for no cpu at all */
         sk_lease share;
-        if (sk_resources_take(d->resources, &cls->demand, cls->group, cls->bundle, &share)) {
+        if (sk_resources_take(d->resources, &cls->demand, 0, cls->group, cls->bundle, &share)) {
             sk_error  err = {0};
             sk__peer *peer = NULL;
-            if (sk__peer_create(d, NULL, &peer, &err) == SK_OK) {
+            if (sk__peer_create(d, NULL, 0, &peer, &err) == SK_OK) {
                 peer->lease = share;
                 peer->has_lease = true;
                 peer->cls = cls;
@@ -222,7 +222,7 @@ static void schedule_processes(sk__driver *d, sk__class *cls) {
 static void schedule_threads(sk__driver *d, sk__class *cls) {
     for (sk__job *job; (job = first_job(cls));) {
         sk_lease share;
-        if (!sk_resources_take(d->resources, &cls->demand, cls->group, cls->bundle, &share)) break;
+        if (!sk_resources_take(d->resources, &cls->demand, 0, cls->group, cls->bundle, &share)) break;
         if (!job->lease) job->lease = malloc(sizeof *job->lease);
         sk__pinned pinned = job->lease ? sk__job_pin(d, job) : SK__PIN_LATER;
         if (pinned != SK__PINNED) {

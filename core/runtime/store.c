@@ -16,6 +16,8 @@
 #define SPARE      ((uint64_t)64 << 20) /* left to the machine, so that the kernel does not have to end somebody    */
 
 struct sk_store {
+    void (*on_free)(void *arg, sk_extent extent); /* nullable */
+    void *on_free_arg;
     sk_block *block;
     uint8_t  *data;
     sk_space  memory, file; /* file.size 0: no spilling                                                  */
@@ -151,7 +153,13 @@ sk_status sk_store_alloc(sk_store *self, size_t size, sk_extent *ret_extent, sk_
 
 void sk_store_free(sk_store *self, sk_extent extent) {
     SK_ASSERT(self && sk_store_owns(self, extent));
+    if (self->on_free) self->on_free(self->on_free_arg, extent);
     sk_space_give_back(&self->memory, extent.offset, extent.size);
+}
+
+void sk_store_on_free(sk_store *self, void (*on_free)(void *arg, sk_extent extent), void *arg) {
+    self->on_free = on_free;
+    self->on_free_arg = arg;
 }
 
 bool sk_store_owns(const sk_store *self, sk_extent extent) {

@@ -39,6 +39,8 @@ void           sk_store_destroy(sk_store **self_p);
 sk_block_ref   sk_store_get_ref(const sk_store *self); /* for other processes */
 void          *sk_store_data(sk_store *self);
 sk_store_stats sk_store_get_stats(const sk_store *self);
+/* on_free(arg, extent) is called for every extent that gives its memory up: freed, spilled or exchanged. NULL: none. */
+void           sk_store_on_free(sk_store *self, void (*on_free)(void *arg, sk_extent extent), void *arg);
 
 /* `size` bytes (> 0), 64-byte aligned. SK_ELIMIT (with text: asked, largest free piece, used of total): something
  * has to leave first. SK_ENOMEM: the machine itself has no memory for it. O(log n) in the number of pieces. */

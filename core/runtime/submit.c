@@ -33,7 +33,7 @@ static sk_status find_class(sk__driver *d, const sk_task *task, sk_placement pla
     sk_demand                demand;
     sk_status                status =
         sk_resources_parse(d->resources, none_named ? &one_cpu : task->resources, none_named ? 1 : task->n_resources,
-                           task->group, task->bundle, &demand, reterr);
+                           SK_REACH_HERE, task->group, task->bundle, &demand, reterr);
     if (status != SK_OK) {
         sk_error_prefix(reterr, "%s", task->name ? task->name : task->function);
         return status;

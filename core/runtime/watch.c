@@ -121,7 +121,7 @@ void sk__watch_sync(sk__driver *d) {
 
 void sk__watch_resources(sk__driver *d) {
     sk_resource_row rows[SK_RESOURCE_KINDS_MAX];
-    int             n = sk_resources_rows(d->resources, rows);
+    int             n = sk_resources_rows(d->resources, -1, rows);
     for (int i = 0; i < n && i < SK_BOARD_RESOURCES; i++) {
         sk_board_resource *row = &d->board->resources[i];
         memcpy(row->name, rows[i].name, sizeof rows[i].name);

@@ -1,4 +1,4 @@
-/* skiff/skiff.h: tasks, actors and objects on the cores of one host, for any C program. Stands alone with
+/* skiff/skiff.h: tasks, actors and objects on the cores of one host or of many, for any C program. Stands alone with
  * skiff/status.h; link with libskiff (`pkg-config --cflags --libs skiff`). A guided tour is docs/runtime.md.
  *
  *   task    a named C function, run once somewhere: a thread of this program or a worker process
@@ -111,6 +111,18 @@ typedef struct sk_resource {
     double      amount;
 } sk_resource;
 
+/* Further hosts: this program is their *head*, and on each of them `skiff node --join ENDPOINT
+ * [--worker PROGRAM]` runs workers for it. docs/cluster.md. */
+typedef struct sk_cluster_params {
+    const char        *bind;     /* where to listen: "tcp://127.0.0.1:0" (port 0: any free one), "tcp://10.0.0.1:7711";
+                                    nothing is bound beyond loopback unless it says so                               */
+    const char        *key_path; /* NULL: $SKIFF_CLUSTER_KEY, else ~/.config/skiff/cluster.key, made when missing    */
+    bool               plain;    /* no encryption and no keys; on loopback only                                      */
+    const char        *build;    /* hosts must have the very same text: what functions they run depends on it        */
+    const char *const *worker_env; /* "NAME=VALUE" for the workers on all hosts                                      */
+    int                n_worker_env;
+} sk_cluster_params;
+
 typedef struct sk_runtime_params {
     const char                *name;    /* for `skiff status`; NULL: the program's                                 */
     const sk_module *const    *modules; /* of this program                                                         */
@@ -130,6 +142,7 @@ typedef struct sk_runtime_params {
     size_t                     max_pending;   /* tasks and calls without an answer before submitting waits; 0: 4 M   */
     int                        stop_timeout_ms; /* patience with workers at the end; 0: 5,000                        */
     const volatile int        *interrupted;   /* nullable; non-zero: waits end with SK_EINTERRUPTED                  */
+    const sk_cluster_params   *cluster;       /* NULL: this host alone                                               */
 } sk_runtime_params;
 
 /* Start a runtime; nothing is spawned yet. `params` and all in it is copied, but modules and `interrupted`. Caller
@@ -142,6 +155,11 @@ SK_API void sk_runtime_destroy(sk_runtime **self_p);
 SK_API sk_runtime *sk_runtime_current(void);
 /* Write what ran when and where (the last 65,536 runs) as a Chrome trace: chrome://tracing, ui.perfetto.dev. */
 SK_NODISCARD SK_API sk_status sk_runtime_timeline(sk_runtime *rt, const char *path, sk_error *reterr);
+/* Where hosts can join ("tcp://127.0.0.1:40123"), or "" without a cluster. Borrowed. */
+SK_API const char *sk_runtime_endpoint(sk_runtime *rt);
+/* Wait until at least n hosts have joined. SK_ETIMEOUT says how many have, and where they can join. *ret_n (nullable):
+ * how many there are now. */
+SK_NODISCARD SK_API sk_status sk_runtime_wait_hosts(sk_runtime *rt, int n, int timeout_ms, int *ret_n, sk_error *reterr);
 /* The body of a worker program: `argv` after the word "worker". Returns the exit status. SIGINT is ignored there, a
  * first SIGTERM too (the driver stops its workers); a second one ends it at once. */
 SK_API int sk_worker_main(int argc, char **argv, const sk_module *const *modules, int n_modules);
@@ -192,10 +210,13 @@ static inline sk_arg sk_by_ref(sk_ref ref) {
 }
 
 typedef enum sk_placement {
-    SK_PLACE_DEFAULT, /* a process where the function can run in one, else a thread       */
+    SK_PLACE_DEFAULT, /* a process of this host where the function can run in one, else a thread; in a placement group
+                         of a cluster: remote                                             */
     SK_PLACE_INLINE,  /* the calling thread, at once; actors: always their caller's       */
     SK_PLACE_THREAD,
-    SK_PLACE_PROCESS
+    SK_PLACE_PROCESS, /* of this host                                                     */
+    SK_PLACE_REMOTE   /* a process of any host that has joined; the driver's own is one of them only if a node runs on
+                         it. Of equal hosts the one with the most of the arguments, then the one with the most free cpu */
 } sk_placement;
 
 /* All zero is a good start. */
@@ -274,7 +295,8 @@ typedef struct sk_bundle {
     const sk_resource *resources;
     int                n_resources;
 } sk_bundle;
-/* Over hosts; on one host pack, spread and strict pack are alike, strict spread fits one bundle. */
+/* Over the hosts that have joined, in a runtime with a cluster; else on this one, where pack, spread and strict pack are
+ * alike and strict spread fits one bundle. */
 typedef enum sk_strategy { SK_PACK, SK_SPREAD, SK_STRICT_PACK, SK_STRICT_SPREAD } sk_strategy;
 /* Reserve all bundles or wait for them. Fails at once when it never can. Caller destroys. */
 SK_NODISCARD SK_API sk_status sk_group_create(sk_runtime *rt, const sk_bundle *bundles, int n, sk_strategy strategy,

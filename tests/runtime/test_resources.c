@@ -26,13 +26,13 @@ static sk_demand demand_of(const sk_resources *self, const char *name, double am
     sk_demand demand;
     sk_error err = {0};
     sk_resource asked = {name, amount};
-    cr_assert_eq(sk_resources_parse(self, &asked, 1, HOST, -1, &demand, &err), SK_OK, "%s", err.msg);
+    cr_assert_eq(sk_resources_parse(self, &asked, 1, SK_REACH_HERE, HOST, -1, &demand, &err), SK_OK, "%s", err.msg);
     return demand;
 }
 
 static double free_of(const sk_resources *self, const char *name) {
     sk_resource_row rows[SK_RESOURCE_KINDS_MAX];
-    int n = sk_resources_rows(self, rows);
+    int n = sk_resources_rows(self, 0, rows);
     for (int i = 0; i < n; i++)
         if (strcmp(rows[i].name, name) == 0) return rows[i].free;
     cr_assert_fail("no row %s", name);
@@ -43,7 +43,7 @@ static void expect_refused(const sk_resources *self, const sk_resource *asked, i
                            sk_status status, const char *text) {
     sk_demand demand;
     sk_error err = {0};
-    cr_assert_eq(sk_resources_parse(self, asked, n, group, bundle, &demand, &err), status, "%s", err.msg);
+    cr_assert_eq(sk_resources_parse(self, asked, n, SK_REACH_HERE, group, bundle, &demand, &err), status, "%s", err.msg);
     cr_assert_str_eq(err.msg, text);
 }
 
@@ -53,7 +53,7 @@ static sk_group group_of(sk_resources *self, const char *name, double amount, in
     sk_group group;
     sk_error err = {0};
     for (int i = 0; i < n; i++) bundles[i] = (sk_bundle){&share, 1};
-    cr_assert_eq(sk_resources_group_create(self, bundles, n, SK_PACK, &group, &err), SK_OK, "%s", err.msg);
+    cr_assert_eq(sk_resources_group_create(self, bundles, n, SK_PACK, SK_REACH_HERE, &group, &err), SK_OK, "%s", err.msg);
     return group;
 }
 
@@ -61,7 +61,7 @@ static sk_group group_of(sk_resources *self, const char *name, double amount, in
 Test(resources, start_with_what_the_machine_has) {
     sk_resources *self = host_of(NULL, 0);
     sk_resource_row rows[SK_RESOURCE_KINDS_MAX];
-    cr_assert_eq(sk_resources_rows(self, rows), 3);
+    cr_assert_eq(sk_resources_rows(self, 0, rows), 3);
     cr_assert_str_eq(rows[0].name, "cpu");
     cr_assert_str_eq(rows[1].name, "gpu");
     cr_assert_str_eq(rows[2].name, "memory");
@@ -85,7 +85,7 @@ Test(resources, start_with_what_the_machine_has) {
 Test(resources, take_the_given_amounts_over_the_machines) {
     sk_resources *self = small_host();
     sk_resource_row rows[SK_RESOURCE_KINDS_MAX];
-    cr_assert_eq(sk_resources_rows(self, rows), 4);
+    cr_assert_eq(sk_resources_rows(self, 0, rows), 4);
     cr_assert_eq(rows[0].total, 2);
     cr_assert_eq(rows[1].total, 1);
     cr_assert_eq(rows[2].total, 1000);
@@ -136,7 +136,7 @@ Test(resources, count_at_most_16_kinds) {
     }
     sk_resources *self = host_of(given, 13);
     sk_resource_row rows[SK_RESOURCE_KINDS_MAX];
-    cr_assert_eq(sk_resources_rows(self, rows), 16);
+    cr_assert_eq(sk_resources_rows(self, 0, rows), 16);
     sk_resources_destroy(&self);
     sk_error err = {0};
     cr_assert_eq(sk_resources_create(given, 14, &self, &err), SK_EINVAL);
@@ -182,8 +182,8 @@ Test(resources, compare_requests_by_bytes_whatever_their_order) {
     sk_resource other[] = {{"gpu", 0.5}, {"tpu", 2}, {"cpu", 1}};
     sk_demand a, b, none;
     memset(&a, 0xff, sizeof a);
-    cr_assert_eq(sk_resources_parse(self, one, 4, HOST, -1, &a, NULL), SK_OK);
-    cr_assert_eq(sk_resources_parse(self, other, 3, HOST, -1, &b, NULL), SK_OK);
+    cr_assert_eq(sk_resources_parse(self, one, 4, SK_REACH_HERE, HOST, -1, &a, NULL), SK_OK);
+    cr_assert_eq(sk_resources_parse(self, other, 3, SK_REACH_HERE, HOST, -1, &b, NULL), SK_OK);
     cr_assert_eq(memcmp(&a, &b, sizeof a), 0);
     cr_assert_eq(a.n, 3);
     char text[64];
@@ -193,7 +193,7 @@ Test(resources, compare_requests_by_bytes_whatever_their_order) {
     cr_assert_str_eq(text, "1 cpu, ");
 
     static const sk_demand zero;
-    cr_assert_eq(sk_resources_parse(self, NULL, 0, HOST, -1, &none, NULL), SK_OK);
+    cr_assert_eq(sk_resources_parse(self, NULL, 0, SK_REACH_HERE, HOST, -1, &none, NULL), SK_OK);
     cr_assert_eq(memcmp(&none, &zero, sizeof zero), 0);
     sk_demand_text(self, &none, text, sizeof text);
     cr_assert_str_eq(text, "nothing");
@@ -214,9 +214,9 @@ Test(resources, add_fractions_exactly) {
     for (int i = 0; i < SK_COUNT(shares); i++) {
         sk_lease leases[11];
         for (int j = 0; j < shares[i].n; j++)
-            cr_assert(sk_resources_take(self, &shares[i].demand, HOST, -1, &leases[j]), "share %d of %d", j,
+            cr_assert(sk_resources_take(self, &shares[i].demand, 0, HOST, -1, &leases[j]), "share %d of %d", j,
                       shares[i].n);
-        cr_assert(!sk_resources_take(self, &shares[i].demand, HOST, -1, &leases[10]));
+        cr_assert(!sk_resources_take(self, &shares[i].demand, 0, HOST, -1, &leases[10]));
         for (int j = 0; j < shares[i].n; j++) sk_resources_give_back(self, &leases[j]);
         cr_assert_eq(free_of(self, "gpu"), 1.0);
     }
@@ -228,13 +228,13 @@ Test(resources, take_all_of_a_request_or_nothing) {
     sk_resource both[] = {{"cpu", 2}, {"tpu", 3}};
     sk_demand demand, cpu = demand_of(self, "cpu", 1);
     sk_lease lease, other;
-    cr_assert_eq(sk_resources_parse(self, both, 2, HOST, -1, &demand, NULL), SK_OK);
-    cr_assert(sk_resources_take(self, &cpu, HOST, -1, &other));
-    cr_assert(!sk_resources_take(self, &demand, HOST, -1, &lease));
+    cr_assert_eq(sk_resources_parse(self, both, 2, SK_REACH_HERE, HOST, -1, &demand, NULL), SK_OK);
+    cr_assert(sk_resources_take(self, &cpu, 0, HOST, -1, &other));
+    cr_assert(!sk_resources_take(self, &demand, 0, HOST, -1, &lease));
     cr_assert_eq(free_of(self, "cpu"), 1.0);
     cr_assert_eq(free_of(self, "tpu"), 4.0);
     sk_resources_give_back(self, &other);
-    cr_assert(sk_resources_take(self, &demand, HOST, -1, &lease));
+    cr_assert(sk_resources_take(self, &demand, 0, HOST, -1, &lease));
     cr_assert_eq(free_of(self, "tpu"), 1.0);
     sk_resources_destroy(&self);
 }
@@ -243,16 +243,16 @@ Test(resources, are_overcommitted_by_a_retake_and_recover) {
     sk_resources *self = small_host();
     sk_demand two = demand_of(self, "cpu", 2), one = demand_of(self, "cpu", 1);
     sk_lease waiter, other, third;
-    cr_assert(sk_resources_take(self, &two, HOST, -1, &waiter));
+    cr_assert(sk_resources_take(self, &two, 0, HOST, -1, &waiter));
     sk_resources_give_back(self, &waiter); /* it waits for an object */
-    cr_assert(sk_resources_take(self, &two, HOST, -1, &other));
+    cr_assert(sk_resources_take(self, &two, 0, HOST, -1, &other));
     cr_assert(sk_resources_retake(self, &waiter));
     cr_assert_eq(free_of(self, "cpu"), -2.0);
     sk_resources_give_back(self, &other);
     cr_assert_eq(free_of(self, "cpu"), 0.0);
-    cr_assert(!sk_resources_take(self, &one, HOST, -1, &third));
+    cr_assert(!sk_resources_take(self, &one, 0, HOST, -1, &third));
     sk_resources_give_back(self, &waiter);
-    cr_assert(sk_resources_take(self, &one, HOST, -1, &third));
+    cr_assert(sk_resources_take(self, &one, 0, HOST, -1, &third));
     cr_assert_eq(free_of(self, "cpu"), 1.0);
     sk_resources_destroy(&self);
 }
@@ -281,20 +281,20 @@ Test(resources, of_a_bundle_are_taken_only_from_it) {
     sk_group group = group_of(self, "cpu", 1, 2);
     sk_demand one = demand_of(self, "cpu", 1), none;
     sk_lease first, second, third, empty;
-    cr_assert(!sk_resources_take(self, &one, HOST, -1, &first));
-    cr_assert(sk_resources_take(self, &one, group, 1, &first));
+    cr_assert(!sk_resources_take(self, &one, 0, HOST, -1, &first));
+    cr_assert(sk_resources_take(self, &one, 0, group, 1, &first));
     cr_assert_eq(first.bundle, 1);
-    cr_assert(!sk_resources_take(self, &one, group, 1, &second));
-    cr_assert(sk_resources_take(self, &one, group, -1, &second));
+    cr_assert(!sk_resources_take(self, &one, 0, group, 1, &second));
+    cr_assert(sk_resources_take(self, &one, 0, group, -1, &second));
     cr_assert_eq(second.bundle, 0);
-    cr_assert(!sk_resources_take(self, &one, group, -1, &third));
-    cr_assert(!sk_resources_take(self, &one, group, 2, &third));
-    cr_assert_eq(sk_resources_parse(self, NULL, 0, group, -1, &none, NULL), SK_OK);
-    cr_assert(sk_resources_take(self, &none, group, -1, &empty));
+    cr_assert(!sk_resources_take(self, &one, 0, group, -1, &third));
+    cr_assert(!sk_resources_take(self, &one, 0, group, 2, &third));
+    cr_assert_eq(sk_resources_parse(self, NULL, 0, SK_REACH_HERE, group, -1, &none, NULL), SK_OK);
+    cr_assert(sk_resources_take(self, &none, 0, group, -1, &empty));
     sk_resources_give_back(self, &empty);
     sk_resources_give_back(self, &first);
-    cr_assert(!sk_resources_take(self, &one, HOST, -1, &third));
-    cr_assert(sk_resources_take(self, &one, group, -1, &first));
+    cr_assert(!sk_resources_take(self, &one, 0, HOST, -1, &third));
+    cr_assert(sk_resources_take(self, &one, 0, group, -1, &first));
     cr_assert_eq(first.bundle, 1);
     sk_resources_destroy(&self);
 }
@@ -304,10 +304,10 @@ Test(resources, that_no_bundle_has_are_refused) {
     sk_resource share[] = {{"cpu", 1}, {"tpu", 1}}, big[] = {{"tpu", 2}};
     sk_bundle bundles[] = {{share, 2}, {big, 1}};
     sk_group group, gone = {UINT64_C(12345) << 20 | 1};
-    cr_assert_eq(sk_resources_group_create(self, bundles, 2, SK_SPREAD, &group, NULL), SK_OK);
+    cr_assert_eq(sk_resources_group_create(self, bundles, 2, SK_SPREAD, SK_REACH_HERE, &group, NULL), SK_OK);
     sk_demand demand;
-    cr_assert_eq(sk_resources_parse(self, share, 2, group, -1, &demand, NULL), SK_OK);
-    cr_assert_eq(sk_resources_parse(self, big, 1, group, 1, &demand, NULL), SK_OK);
+    cr_assert_eq(sk_resources_parse(self, share, 2, SK_REACH_HERE, group, -1, &demand, NULL), SK_OK);
+    cr_assert_eq(sk_resources_parse(self, big, 1, SK_REACH_HERE, group, 1, &demand, NULL), SK_OK);
     expect_refused(self, big, 1, group, 0, SK_ELIMIT,
                    "asks for 2 tpu, bundle 0 of its placement group has 1 in all");
     expect_refused(self, share, 2, group, 1, SK_ELIMIT,
@@ -324,7 +324,7 @@ static void expect_no_group(sk_resources *self, const sk_bundle *bundles, int n,
                             const char *text) {
     sk_group group = {7};
     sk_error err = {0};
-    cr_assert_eq(sk_resources_group_create(self, bundles, n, strategy, &group, &err), status);
+    cr_assert_eq(sk_resources_group_create(self, bundles, n, strategy, SK_REACH_HERE, &group, &err), status);
     cr_assert_str_eq(err.msg, text);
     cr_assert_eq(group.id, 7);
 }
@@ -345,7 +345,7 @@ Test(resources, refuse_groups_that_can_never_be) {
                     "a placement group asks for 2 hosts (strict spread, 2 bundles), there is 1");
     expect_no_group(self, three, 1, (sk_strategy)9, SK_EINVAL, "a placement group's strategy is 0 to 3, got 9");
     sk_group group;
-    cr_assert_eq(sk_resources_group_create(self, three, 1, SK_STRICT_SPREAD, &group, NULL), SK_OK);
+    cr_assert_eq(sk_resources_group_create(self, three, 1, SK_STRICT_SPREAD, SK_REACH_HERE, &group, NULL), SK_OK);
     cr_assert_eq(free_of(self, "cpu"), 1.0);
     sk_resources_destroy(&self);
 }
@@ -354,7 +354,7 @@ Test(resources, let_waiting_groups_have_their_turn) {
     sk_resources *self = small_host();
     sk_demand one = demand_of(self, "cpu", 1);
     sk_lease lease;
-    cr_assert(sk_resources_take(self, &one, HOST, -1, &lease));
+    cr_assert(sk_resources_take(self, &one, 0, HOST, -1, &lease));
     sk_group big = group_of(self, "cpu", 2, 1);
     sk_group small = group_of(self, "cpu", 1, 1); /* would fit, but big came first */
     sk_group apart = group_of(self, "tpu", 1, 1); /* takes nothing that big waits for */
@@ -362,9 +362,9 @@ Test(resources, let_waiting_groups_have_their_turn) {
     cr_assert(sk_resources_group_is_reserved(self, apart));
     cr_assert(!sk_resources_groups_retry(self));
     sk_lease task;
-    cr_assert(sk_resources_take(self, &one, HOST, -1, &task)); /* tasks go on */
+    cr_assert(sk_resources_take(self, &one, 0, HOST, -1, &task)); /* tasks go on */
     sk_resources_give_back(self, &task);
-    cr_assert(!sk_resources_take(self, &one, big, -1, &task)); /* not yet */
+    cr_assert(!sk_resources_take(self, &one, 0, big, -1, &task)); /* not yet */
 
     sk_resources_give_back(self, &lease);
     cr_assert(sk_resources_groups_retry(self));
@@ -380,7 +380,7 @@ Test(resources, let_the_next_group_go_when_a_waiting_one_is_destroyed) {
     sk_resources *self = small_host();
     sk_demand one = demand_of(self, "cpu", 1);
     sk_lease lease;
-    cr_assert(sk_resources_take(self, &one, HOST, -1, &lease));
+    cr_assert(sk_resources_take(self, &one, 0, HOST, -1, &lease));
     sk_group first = group_of(self, "cpu", 2, 1), middle = group_of(self, "cpu", 2, 1);
     sk_group last = group_of(self, "cpu", 1, 1);
     sk_resources_group_destroy(self, middle);
@@ -396,12 +396,12 @@ Test(resources, let_no_group_go_before_one_that_waits_for_the_same) {
     sk_resources *self = small_host();
     sk_demand one = demand_of(self, "cpu", 1), gpu = demand_of(self, "gpu", 1);
     sk_lease cpu_lease, gpu_lease;
-    cr_assert(sk_resources_take(self, &one, HOST, -1, &cpu_lease));
-    cr_assert(sk_resources_take(self, &gpu, HOST, -1, &gpu_lease));
+    cr_assert(sk_resources_take(self, &one, 0, HOST, -1, &cpu_lease));
+    cr_assert(sk_resources_take(self, &gpu, 0, HOST, -1, &gpu_lease));
     sk_resource both[] = {{"cpu", 2}, {"tpu", 1}};
     sk_bundle bundle = {both, 2};
     sk_group first, last;
-    cr_assert_eq(sk_resources_group_create(self, &bundle, 1, SK_PACK, &first, NULL), SK_OK);
+    cr_assert_eq(sk_resources_group_create(self, &bundle, 1, SK_PACK, SK_REACH_HERE, &first, NULL), SK_OK);
     sk_group second = group_of(self, "cpu", 1, 1); /* fits, and shares cpu with the first */
     last = group_of(self, "gpu", 1, 1);            /* shares nothing */
     cr_assert(!sk_resources_groups_retry(self));
@@ -416,7 +416,7 @@ Test(resources, keep_the_line_of_groups_when_its_end_leaves) {
     sk_resources *self = small_host();
     sk_demand two = demand_of(self, "cpu", 2);
     sk_lease lease;
-    cr_assert(sk_resources_take(self, &two, HOST, -1, &lease));
+    cr_assert(sk_resources_take(self, &two, 0, HOST, -1, &lease));
     sk_group first = group_of(self, "cpu", 1, 1), gone = group_of(self, "cpu", 1, 1);
     sk_resources_group_destroy(self, gone);
     sk_group spare = group_of(self, "tpu", 1, 1); /* takes its place */
@@ -434,9 +434,9 @@ Test(resources, of_a_destroyed_group_return_as_they_are_given_back) {
     sk_group group = group_of(self, "tpu", 3, 1);
     sk_demand two = demand_of(self, "tpu", 2);
     sk_lease lease, waiter, other;
-    cr_assert(sk_resources_take(self, &two, group, -1, &waiter));
+    cr_assert(sk_resources_take(self, &two, 0, group, -1, &waiter));
     sk_resources_give_back(self, &waiter);
-    cr_assert(sk_resources_take(self, &two, group, -1, &lease));
+    cr_assert(sk_resources_take(self, &two, 0, group, -1, &lease));
     cr_assert(sk_resources_retake(self, &waiter)); /* the bundle is short of 1 */
     sk_resources_group_destroy(self, group);
     cr_assert_eq(free_of(self, "tpu"), 0.0);
@@ -445,7 +445,7 @@ Test(resources, of_a_destroyed_group_return_as_they_are_given_back) {
     sk_resources_give_back(self, &waiter);
     cr_assert_eq(free_of(self, "tpu"), 4.0);
     cr_assert(!sk_resources_retake(self, &waiter));
-    cr_assert(!sk_resources_take(self, &two, group, -1, &other));
+    cr_assert(!sk_resources_take(self, &two, 0, group, -1, &other));
     cr_assert_eq(free_of(self, "tpu"), 4.0);
     sk_resources_group_destroy(self, group);
     sk_resources_group_destroy(self, HOST);
@@ -500,7 +500,7 @@ typedef struct model_lease {
 
 static void compare_with_model(const sk_resources *self, const int64_t *host_free) {
     sk_resource_row rows[SK_RESOURCE_KINDS_MAX];
-    sk_resources_rows(self, rows);
+    sk_resources_rows(self, 0, rows);
     for (int k = 0; k < N_KINDS; k++) cr_assert_eq(llround(rows[k].free * 10000), host_free[k], "kind %d", k);
 }
 
@@ -552,11 +552,11 @@ Test(resources, agree_with_a_plain_model) {
             sk_group id = in_group ? group->id : HOST;
             sk_demand demand;
             sk_error err = {0};
-            cr_assert_eq(sk_resources_parse(self, asked, n, id, -1, &demand, &err), SK_OK, "%s", err.msg);
+            cr_assert_eq(sk_resources_parse(self, asked, n, SK_REACH_HERE, id, -1, &demand, &err), SK_OK, "%s", err.msg);
             bool fits = true;
             for (int k = 0; k < N_KINDS; k++)
                 fits = fits && one->units[k] <= (in_group ? (k == 3 ? group->free : INT64_MAX) : host_free[k]);
-            cr_assert_eq(sk_resources_take(self, &demand, id, -1, &one->lease), fits);
+            cr_assert_eq(sk_resources_take(self, &demand, 0, id, -1, &one->lease), fits);
             n_taken += fits;
             n_refused += !fits;
             if (!fits) continue;
