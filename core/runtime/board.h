@@ -106,13 +106,15 @@ typedef struct sk_board_host {
 
 /* One run that has ended; the timeline is made of them. */
 typedef struct sk_board_event {
-    int64_t  start_ns, duration_ns;
+    int64_t  start_ns, duration_ns; /* the driver's clock, of runs on other hosts too                             */
     uint64_t id;       /* of the task or call                                    */
     int32_t  function; /* index into functions                                   */
     int32_t  method;   /* -1: a task, -2: create                                 */
     int32_t  pid;
     int32_t  thread;   /* line of a worker (>= 0), or -1 - number of a pool thread of the driver */
     int32_t  status;   /* sk_status                                              */
+    int32_t  host;     /* where it ran; 0: here                                  */
+    int32_t  pad;
     uint32_t seq;      /* set by sk_board_add_event: which event this is         */
 } sk_board_event;
 

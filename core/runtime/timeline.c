@@ -55,17 +55,22 @@ static sk_status copy_events(const sk_board *board, sk_board_event **ret_events,
 }
 
 /* ---- the trace ------------------------------------------------------------------------------------------- */
+enum {
+    PROCESS_NAME = 2 * SK_BOARD_NAME + 2, /* "worker@host", with its end                              */
+    PIDS_OF_HOST = 1 << 22,               /* as many as Linux has; SK_BOARD_HOSTS times that fit 32 bits */
+};
+
 typedef struct trace {
     FILE *to;
     char *functions[SK_BOARD_FUNCTIONS]; /* quoted for JSON, made when first used */
-    bool  is_named[SK_BOARD_LINES];      /* the worker process of that line       */
+    int64_t named[SK_BOARD_LINES];       /* the process that line's last event was named after, + 1 */
     bool  is_first;
 } trace;
 
 /* A name of the board in quotes, for JSON; bytes that are not UTF-8 become '?'. NULL: no memory. Caller frees. */
 static char *quote(const char *name, size_t size) {
-    char text[SK_BOARD_NAME + 1];
-    size_t length = strnlen(name, size < SK_BOARD_NAME ? size : SK_BOARD_NAME);
+    char text[PROCESS_NAME];
+    size_t length = strnlen(name, size < sizeof text ? size : sizeof text - 1);
     memcpy(text, name, length);
     text[length] = '\0';
     json_t *json = json_string(text);
@@ -98,24 +103,46 @@ static void begin(trace *self) {
     self->is_first = false;
 }
 
-static sk_status put_process(trace *self, int32_t pid, const char *name, sk_error *reterr) {
-    char *quoted = quote(name, SK_BOARD_NAME);
+/* The number of a process in the trace: its pid, and one that no process here can have for those of other hosts, whose
+ * pids may be the same. */
+static int64_t number_of(const sk_board_event *event) {
+    bool is_far = event->host > 0 && event->host < SK_BOARD_HOSTS && event->pid >= 0 && event->pid < PIDS_OF_HOST;
+    return is_far ? (int64_t)event->host * PIDS_OF_HOST + event->pid : event->pid;
+}
+
+static sk_status put_process(trace *self, int64_t number, const char *name, size_t size, sk_error *reterr) {
+    char *quoted = quote(name, size);
     if (!quoted) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a process's name in a timeline");
     begin(self);
-    fprintf(self->to, "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%d,\"tid\":0,\"args\":{\"name\":%s}}", pid,
-            quoted);
+    fprintf(self->to, "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%lld,\"tid\":0,\"args\":{\"name\":%s}}",
+            (long long)number, quoted);
     free(quoted);
     return SK_OK;
 }
 
-/* The name of the process that ran an event, once, if it still is there. Other rows are not looked at: reading memory
- * that nobody has touched would take it from the machine. */
+/* "runner-3@n2"; of a worker that is gone, "process 1234@n2". */
+static void name_far_process(const sk_board *board, const sk_board_event *event, const sk_board_worker *worker,
+                             char ret_name[PROCESS_NAME]) {
+    char who[SK_BOARD_NAME + 1], where[SK_BOARD_NAME + 1];
+    if (worker) snprintf(who, sizeof who, "%.*s", SK_BOARD_NAME, worker->name);
+    else snprintf(who, sizeof who, "process %d", event->pid);
+    snprintf(where, sizeof where, "%.*s", SK_BOARD_NAME, board->hosts[event->host].name);
+    if (!where[0]) snprintf(where, sizeof where, "host %d", event->host);
+    snprintf(ret_name, PROCESS_NAME, "%s@%s", who, where);
+}
+
+/* The name of the process that ran an event, once: of one here if it still is there, of one on another host always.
+ * Other rows are not looked at: reading memory that nobody has touched would take it from the machine. */
 static sk_status put_process_of(trace *self, const sk_board *board, const sk_board_event *event, sk_error *reterr) {
-    if (event->thread < 0 || event->thread >= SK_BOARD_LINES || self->is_named[event->thread]) return SK_OK;
+    char    name[PROCESS_NAME];
+    int64_t number = number_of(event);
+    if (event->thread < 0 || event->thread >= SK_BOARD_LINES || self->named[event->thread] == number + 1) return SK_OK;
     const sk_board_worker *worker = &board->workers[event->thread];
-    if (worker->pid != event->pid) return SK_OK;
-    self->is_named[event->thread] = true;
-    return put_process(self, event->pid, worker->name, reterr);
+    bool is_there = worker->pid == event->pid && worker->host == event->host, is_far = number != event->pid;
+    if (!is_there && !is_far) return SK_OK;
+    if (is_far) name_far_process(board, event, is_there ? worker : NULL, name);
+    self->named[event->thread] = number + 1;
+    return put_process(self, number, is_far ? name : worker->name, is_far ? sizeof name : SK_BOARD_NAME, reterr);
 }
 
 static sk_status put_event(trace *self, const sk_board *board, const sk_board_event *event, sk_error *reterr) {
@@ -132,8 +159,8 @@ static sk_status put_event(trace *self, const sk_board *board, const sk_board_ev
     put_us(self, "dur", event->duration_ns);
     /* Viewers want thread numbers that are not negative; pool threads belong to another process than lines. */
     int64_t tid = event->thread >= 0 ? event->thread : -(int64_t)event->thread;
-    fprintf(self->to, ",\"pid\":%d,\"tid\":%lld,\"args\":{\"status\":%d,\"id\":\"%llx\"}}", event->pid,
-            (long long)tid, event->status, (unsigned long long)event->id);
+    fprintf(self->to, ",\"pid\":%lld,\"tid\":%lld,\"args\":{\"status\":%d,\"id\":\"%llx\"}}",
+            (long long)number_of(event), (long long)tid, event->status, (unsigned long long)event->id);
     return SK_OK;
 }
 
@@ -141,7 +168,7 @@ static sk_status put_all(trace *self, const sk_board *board, sk_error *reterr) {
     sk_board_event *events = NULL;
     size_t n = 0;
     fputs("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[", self->to);
-    SK_TRY(put_process(self, board->pid, board->name[0] ? board->name : "driver", reterr));
+    SK_TRY(put_process(self, board->pid, board->name[0] ? board->name : "driver", SK_BOARD_NAME, reterr));
     SK_TRY(copy_events(board, &events, &n, reterr));
     sk_status status = SK_OK;
     for (size_t i = 0; i < n && status == SK_OK; i++) status = put_event(self, board, &events[i], reterr);

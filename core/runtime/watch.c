@@ -41,6 +41,7 @@ void sk__watch_ended(sk__driver *d, const sk__job *job, sk_status status, int64_
                                                                                        : job->method,
                                                    .pid = pid,
                                                    .thread = thread,
+                                                   .host = thread >= 0 ? d->board->workers[thread].host : 0,
                                                    .status = status});
 }
 
