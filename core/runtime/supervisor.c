@@ -27,6 +27,7 @@ typedef struct order {
     const char *path;
     char *const *argv;
     const char *log_path;
+    char *const *env;
     int pid;          /* out */
     sk_status status; /* out */
     sk_error err;     /* out */
@@ -37,6 +38,7 @@ struct sk_supervisor {
     int wake_fd;  /* eventfd: there is an order, or `stopping`      */
     void (*on_death)(void *arg);
     void *arg;
+    char *const *env;  /* of the children; NULL: this program's; the spawning thread's */
     atomic_int n_deaths;
     pthread_mutex_t lock; /* guards all below                                   */
     pthread_cond_t done;  /* the order was carried out                          */
@@ -123,7 +125,7 @@ static int spawn_process(const order *todo, pid_t *ret_pid) {
                                               0644);
     if (!rc && (todo->log_path || fcntl(STDERR_FILENO, F_GETFD) >= 0))
         rc = posix_spawn_file_actions_adddup2(&files, STDERR_FILENO, STDOUT_FILENO);
-    if (!rc) rc = posix_spawn(ret_pid, todo->path, &files, &attr, todo->argv, environ);
+    if (!rc) rc = posix_spawn(ret_pid, todo->path, &files, &attr, todo->argv, todo->env ? todo->env : environ);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&attr);
     return rc;
@@ -245,10 +247,15 @@ void sk_supervisor_destroy(sk_supervisor **self_p) {
     free_all(self);
 }
 
+void sk_supervisor_set_env(sk_supervisor *self, char *const *env) {
+    SK_ASSERT(self);
+    self->env = env;
+}
+
 sk_status sk_supervisor_spawn(sk_supervisor *self, uint64_t worker_id, const char *path, char *const *argv,
                               const char *log_path, int *ret_pid, sk_error *reterr) {
     SK_ASSERT(self && path && argv && ret_pid);
-    order todo = {.worker_id = worker_id, .path = path, .argv = argv, .log_path = log_path};
+    order todo = {.worker_id = worker_id, .path = path, .argv = argv, .log_path = log_path, .env = self->env};
     pthread_mutex_lock(&self->lock);
     self->todo = &todo;
     eventfd_write(self->wake_fd, 1);

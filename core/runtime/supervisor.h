@@ -25,6 +25,9 @@ SK_NODISCARD sk_status sk_supervisor_create(void (*on_death)(void *arg), void *a
 /* Kill and reap what is left, join the thread. NULL is fine. */
 void sk_supervisor_destroy(sk_supervisor **self_p);
 
+/* The environment of those that are started from now on (NULL-terminated, borrowed until destroy); NULL, as at first:
+ * this program's. By the thread that spawns. */
+void sk_supervisor_set_env(sk_supervisor *self, char *const *env);
 /* Run `path` with `argv` (NULL-terminated; both borrowed for the call): standard input empty, standard output and
  * error appended to log_path (NULL: both go to this program's standard error), all signals at their defaults,
  * SIGINT blocked until the worker ignores it. */
