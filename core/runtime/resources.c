@@ -1,4 +1,4 @@
-#include "core/runtime/resources.h"
+#include "core/runtime/resources_internal.h"
 #include <ctype.h>
 #include <dirent.h>
 #include <math.h>
@@ -8,38 +8,8 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 
-/* Amounts are counted in 1/10,000: fractions that people write add up exactly. */
-#define UNIT     10000.0
-#define UNITS    ((int64_t)10000)
-#define MOST     4e14 /* of anything: 400 TB in bytes; two such sums still fit 63 bits */
-#define NONE     (-1)
-/* A group's id: low 20 bits slot + 1; the rest counts the groups ever made, so no id comes twice. */
-enum { SLOT_BITS = 20, GROUPS_MAX = (1 << SLOT_BITS) - 1 };
-
-typedef struct bundle {
-    sk_demand size;
-    int64_t   free[SK_DEMAND_MAX]; /* of size.kind[i]; < 0: overcommitted */
-} bundle;
-
-typedef struct group {
-    uint64_t id; /* 0: the slot is empty                         */
-    bundle  *bundles;
-    int      n;
-    bool     reserved;
-    uint32_t mask; /* of kinds its bundles ask for               */
-    int      prev, next; /* slots: while waiting, in order of creation; when empty, next is the next empty one */
-} group;
-
-struct sk_resources {
-    int      n_kinds;
-    int64_t  total[SK_RESOURCE_KINDS_MAX], free[SK_RESOURCE_KINDS_MAX];
-    char     name[SK_RESOURCE_KINDS_MAX][SK_RESOURCE_NAME_MAX];
-    group   *groups; /* (cap)                             */
-    int      cap, first_empty;
-    int      first_waiting, last_waiting;
-    int      n_waiting_of[SK_RESOURCE_KINDS_MAX]; /* waiting groups that ask for that kind */
-    uint64_t n_groups_ever;
-};
+#define UNIT 10000.0
+#define MOST 4e14 /* of anything on one host: 400 TB in bytes; two such sums still fit 63 bits */
 
 /* ---- what the machine has -------------------------------------------------------------------------------- */
 /* Cores this process may run on. The kernel wants a mask as large as the machine: double until it takes it. */
@@ -79,7 +49,7 @@ static double memory_bytes(void) {
 static int find_kind(const sk_resources *self, const char *name) {
     for (int kind = 0; kind < self->n_kinds; kind++)
         if (strcmp(self->name[kind], name) == 0) return kind;
-    return NONE;
+    return SK__NONE;
 }
 
 /* Letters, digits and "_-.:/", so that a list of them can be read. */
@@ -108,13 +78,13 @@ static sk_status to_units(const char *name, double amount, int64_t *ret_units, s
 }
 
 /* "2", "0.25": as short as it can be said. */
-static void amount_text(int64_t units, char *ret_text, size_t size) {
+void sk__amount_text(int64_t units, char *ret_text, size_t size) {
     uint64_t u = units < 0 ? 0 - (uint64_t)units : (uint64_t)units;
-    unsigned fraction = (unsigned)(u % (uint64_t)UNITS);
+    unsigned fraction = (unsigned)(u % (uint64_t)SK__UNITS);
     int n_digits = 4;
     for (; fraction > 0 && fraction % 10 == 0; fraction /= 10) n_digits--;
     const char *sign = units < 0 ? "-" : "";
-    unsigned long long whole = u / (uint64_t)UNITS;
+    unsigned long long whole = u / (uint64_t)SK__UNITS;
     if (fraction == 0)
         snprintf(ret_text, size, "%s%llu", sign, whole);
     else
@@ -122,9 +92,9 @@ static void amount_text(int64_t units, char *ret_text, size_t size) {
 }
 
 /* "2 cpu", "4096 bytes of memory". */
-static void share_text(const char *name, int64_t units, char *ret_text, size_t size) {
+void sk__share_text(const char *name, int64_t units, char *ret_text, size_t size) {
     char amount[40];
-    amount_text(units, amount, sizeof amount);
+    sk__amount_text(units, amount, sizeof amount);
     bool is_bytes = strcmp(name, "memory") == 0;
     snprintf(ret_text, size, "%s %s%s", amount, is_bytes ? "bytes of " : "", name);
 }
@@ -134,30 +104,47 @@ void sk_demand_text(const sk_resources *self, const sk_demand *demand, char *ret
     snprintf(ret_text, size, "%s", demand->n == 0 ? "nothing" : "");
     for (int i = 0, at = 0; i < demand->n && (size_t)at < size; i++) {
         char share[96];
-        share_text(self->name[demand->kind[i]], demand->amount[i], share, sizeof share);
+        sk__share_text(self->name[demand->kind[i]], demand->amount[i], share, sizeof share);
         at += snprintf(ret_text + at, size - (size_t)at, "%s%s", i > 0 ? ", " : "", share);
     }
 }
 
-/* "asks for 5 cpu, there are 2 in all" */
-static sk_status fail_too_much(const char *name, int64_t asked, int64_t total, sk_error *reterr) {
+/* ---- what cannot be -------------------------------------------------------------------------------------- */
+/* "asks for 5 cpu, there are 2 in all", "asks for 5 cpu, the most that one host has is 2" */
+static sk_status fail_too_much(const char *name, int64_t asked, int64_t most, sk_reach reach, sk_error *reterr) {
     char share[96], amount[40];
-    share_text(name, asked, share, sizeof share);
-    amount_text(total, amount, sizeof amount);
-    return SK_FAIL(reterr, SK_ELIMIT, "asks for %s, there %s %s in all", share, total == UNITS ? "is" : "are", amount);
+    sk__share_text(name, asked, share, sizeof share);
+    sk__amount_text(most, amount, sizeof amount);
+    if (reach == SK_REACH_HOSTS)
+        return SK_FAIL(reterr, SK_ELIMIT, "asks for %s, the most that one host has is %s", share, amount);
+    return SK_FAIL(reterr, SK_ELIMIT, "asks for %s, there %s %s in all", share, most == SK__UNITS ? "is" : "are",
+                   amount);
 }
 
-static sk_status fail_unknown(const sk_resources *self, const char *name, int64_t asked, sk_error *reterr) {
-    char share[96], known[SK_RESOURCE_KINDS_MAX * (SK_RESOURCE_NAME_MAX + 2)] = "";
-    share_text(name, asked, share, sizeof share);
+/* Bits of the kinds that there are within reach. */
+static uint32_t kinds_within(const sk_resources *self, sk_reach reach) {
+    if (reach == SK_REACH_HERE) return self->here.kinds;
+    uint32_t kinds = 0;
+    for (int i = 0; i < self->n_hosts; i++) kinds |= self->hosts[i]->kinds;
+    return kinds;
+}
+
+static sk_status fail_unknown(const sk_resources *self, const char *name, int64_t asked, sk_reach reach,
+                              sk_error *reterr) {
+    char     share[96], known[SK_RESOURCE_KINDS_MAX * (SK_RESOURCE_NAME_MAX + 2)] = "";
+    uint32_t kinds = kinds_within(self, reach);
+    sk__share_text(name, asked, share, sizeof share);
     for (int kind = 0, at = 0; kind < self->n_kinds; kind++)
-        at += snprintf(known + at, sizeof known - (size_t)at, "%s%s", kind > 0 ? ", " : "", self->name[kind]);
-    return SK_FAIL(reterr, SK_ENOTFOUND, "asks for %s, and this host has none (%s)", share, known);
+        if (kinds & 1u << kind)
+            at += snprintf(known + at, sizeof known - (size_t)at, "%s%s", at > 0 ? ", " : "", self->name[kind]);
+    return SK_FAIL(reterr, SK_ENOTFOUND, "asks for %s, and %s (%s)", share,
+                   reach == SK_REACH_HERE ? "this host has none" : "no host that has joined has any", known);
 }
 
-/* ---- the host -------------------------------------------------------------------------------------------- */
-static void set_total(sk_resources *self, int kind, int64_t units) {
-    self->total[kind] = self->free[kind] = units;
+/* ---- pools ----------------------------------------------------------------------------------------------- */
+static void set_total(sk__share_pool *pool, int kind, int64_t units) {
+    pool->total[kind] = pool->free[kind] = units;
+    pool->kinds |= 1u << kind;
 }
 
 static int add_kind(sk_resources *self, const char *name) {
@@ -166,7 +153,8 @@ static int add_kind(sk_resources *self, const char *name) {
     return kind;
 }
 
-static sk_status add_given(sk_resources *self, const sk_resource *given, uint32_t *seen, sk_error *reterr) {
+static sk_status add_given(sk_resources *self, sk__share_pool *pool, const sk_resource *given, uint32_t *seen,
+                           sk_error *reterr) {
     int64_t units = 0;
     SK_TRY(check_name(given->name, reterr));
     SK_TRY(to_units(given->name, given->amount, &units, reterr));
@@ -174,13 +162,13 @@ static sk_status add_given(sk_resources *self, const sk_resource *given, uint32_
         return SK_FAIL(reterr, SK_EINVAL, "resource \"%s\": at most %g can be counted, got %g", given->name, MOST,
                        given->amount);
     int kind = find_kind(self, given->name);
-    if (kind == NONE && self->n_kinds == SK_RESOURCE_KINDS_MAX)
-        return SK_FAIL(reterr, SK_EINVAL, "resource \"%s\" is one too many: there may be %d kinds", given->name,
-                       SK_RESOURCE_KINDS_MAX);
-    if (kind == NONE) kind = add_kind(self, given->name);
+    if (kind == SK__NONE && self->n_kinds == SK_RESOURCE_KINDS_MAX)
+        return SK_FAIL(reterr, pool->number == 0 ? SK_EINVAL : SK_ELIMIT,
+                       "resource \"%s\" is one too many: there may be %d kinds", given->name, SK_RESOURCE_KINDS_MAX);
+    if (kind == SK__NONE) kind = add_kind(self, given->name);
     if (*seen & 1u << kind) return SK_FAIL(reterr, SK_EINVAL, "resource \"%s\" is given twice", given->name);
     *seen |= 1u << kind;
-    set_total(self, kind, units);
+    set_total(pool, kind, units);
     return SK_OK;
 }
 
@@ -188,13 +176,14 @@ sk_status sk_resources_create(const sk_resource *given, int n, sk_resources **re
     SK_ASSERT(ret_resources && n >= 0 && (given || n == 0));
     SK_AUTO(sk_resources) self = calloc(1, sizeof *self);
     if (!self) return SK_FAIL(reterr, SK_ENOMEM, "no memory for the resources");
-    self->first_empty = self->first_waiting = self->last_waiting = NONE;
+    self->first_empty = self->first_waiting = self->last_waiting = SK__NONE;
+    self->pools[0] = &self->here;
 
-    set_total(self, add_kind(self, "cpu"), count_cores() * UNITS);
-    set_total(self, add_kind(self, "gpu"), count_gpus() * UNITS);
-    set_total(self, add_kind(self, "memory"), (int64_t)fmin(memory_bytes(), MOST) * UNITS);
+    set_total(&self->here, add_kind(self, "cpu"), count_cores() * SK__UNITS);
+    set_total(&self->here, add_kind(self, "gpu"), count_gpus() * SK__UNITS);
+    set_total(&self->here, add_kind(self, "memory"), (int64_t)fmin(memory_bytes(), MOST) * SK__UNITS);
     uint32_t seen = 0;
-    for (int i = 0; i < n; i++) SK_TRY(add_given(self, &given[i], &seen, reterr));
+    for (int i = 0; i < n; i++) SK_TRY(add_given(self, &self->here, &given[i], &seen, reterr));
     *ret_resources = self;
     self = NULL;
     return SK_OK;
@@ -204,30 +193,76 @@ void sk_resources_destroy(sk_resources **self_p) {
     if (!self_p || !*self_p) return;
     sk_resources *self = *self_p;
     *self_p = NULL;
-    for (int slot = 0; slot < self->cap; slot++) free(self->groups[slot].bundles);
-    free(self->groups);
+    sk__groups_deinit(self);
+    for (int i = 0; i < self->n_hosts; i++) free(self->hosts[i]);
     free(self);
 }
 
-int sk_resources_rows(const sk_resources *self, int pool, sk_resource_row *ret_rows) {
-    (void)pool;
-    SK_ASSERT(self && ret_rows);
-    for (int kind = 0; kind < self->n_kinds; kind++) {
-        sk_resource_row *row = &ret_rows[kind];
-        *row = (sk_resource_row){.total = (double)self->total[kind] / UNIT, .free = (double)self->free[kind] / UNIT};
-        memcpy(row->name, self->name[kind], sizeof row->name);
+sk_status sk_resources_of_machine(const sk_resource *given, int n, sk_resource_row *ret_rows, int *ret_n,
+                                  sk_error *reterr) {
+    SK_ASSERT(ret_rows && ret_n);
+    SK_AUTO(sk_resources) machine = NULL;
+    SK_TRY(sk_resources_create(given, n, &machine, reterr));
+    *ret_n = sk_resources_rows(machine, 0, ret_rows);
+    return SK_OK;
+}
+
+sk_status sk_resources_add_pool(sk_resources *self, int number, const sk_resource *given, int n, sk_error *reterr) {
+    SK_ASSERT(self && number > 0 && number < SK_BOARD_HOSTS && !self->pools[number] && n >= 0 && (given || n == 0));
+    sk__share_pool *pool = calloc(1, sizeof *pool);
+    if (!pool) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a host's resources");
+    pool->number = number;
+    pool->use = ++self->n_uses;
+    int      n_kinds = self->n_kinds;
+    uint32_t seen = 0;
+    for (int i = 0; i < n; i++) {
+        sk_status status = add_given(self, pool, &given[i], &seen, reterr);
+        if (status == SK_OK) continue;
+        self->n_kinds = n_kinds;
+        free(pool);
+        return status;
     }
-    return self->n_kinds;
+    self->pools[number] = pool;
+    int at = self->n_hosts++;
+    for (; at > 0 && self->hosts[at - 1]->number > number; at--) self->hosts[at] = self->hosts[at - 1];
+    self->hosts[at] = pool;
+    return SK_OK;
+}
+
+static sk__share_pool *pool_at(const sk_resources *self, int number) {
+    return number >= 0 && number < SK_BOARD_HOSTS ? self->pools[number] : NULL;
+}
+
+void sk_resources_remove_pool(sk_resources *self, int number) {
+    SK_ASSERT(self && number > 0);
+    sk__share_pool *pool = pool_at(self, number);
+    if (!pool) return;
+    self->pools[number] = NULL;
+    int at = 0;
+    while (self->hosts[at] != pool) at++;
+    for (self->n_hosts--; at < self->n_hosts; at++) self->hosts[at] = self->hosts[at + 1];
+    free(pool);
+    sk__groups_on_removed(self, number);
+}
+
+int sk_resources_rows(const sk_resources *self, int number, sk_resource_row *ret_rows) {
+    SK_ASSERT(self && ret_rows);
+    const sk__share_pool *one = number < 0 ? &self->here : pool_at(self, number);
+    int                   n = 0;
+    for (int kind = 0; one && kind < self->n_kinds; kind++) {
+        if (number >= 0 && !(one->kinds & 1u << kind)) continue;
+        sk_resource_row *row = &ret_rows[n++];
+        *row = (sk_resource_row){.total = (double)one->total[kind] / UNIT, .free = (double)one->free[kind] / UNIT};
+        memcpy(row->name, self->name[kind], sizeof row->name);
+        for (int i = 0; number < 0 && i < self->n_hosts; i++) {
+            row->total += (double)self->hosts[i]->total[kind] / UNIT;
+            row->free += (double)self->hosts[i]->free[kind] / UNIT;
+        }
+    }
+    return n;
 }
 
 /* ---- reading requests ------------------------------------------------------------------------------------ */
-static group *find_group(const sk_resources *self, sk_group id) {
-    uint32_t slot = (uint32_t)(id.id & GROUPS_MAX) - 1;
-    if (id.id == 0 || slot >= (uint32_t)self->cap) return NULL;
-    group *found = &self->groups[slot];
-    return found->id == id.id ? found : NULL;
-}
-
 /* Put `units` of `kind` where it belongs in the order of kinds. */
 static sk_status insert_sorted(sk_demand *demand, int kind, int64_t units, const char *name, sk_error *reterr) {
     int at = demand->n;
@@ -246,26 +281,52 @@ static sk_status insert_sorted(sk_demand *demand, int kind, int64_t units, const
     return SK_OK;
 }
 
-/* The request as numbers, each within what the host has in all. */
-static sk_status parse_for_host(const sk_resources *self, const sk_resource *asked, int n, sk_demand *ret_demand,
-                                sk_error *reterr) {
+/* Can one host within reach ever give that much of the kind? */
+static sk_status check_kind(const sk_resources *self, int kind, int64_t units, sk_reach reach, sk_error *reterr) {
+    const char *name = self->name[kind];
+    if (!(kinds_within(self, reach) & 1u << kind)) return fail_unknown(self, name, units, reach, reterr);
+    int64_t most = reach == SK_REACH_HERE ? self->here.total[kind] : 0;
+    for (int i = 0; reach == SK_REACH_HOSTS && i < self->n_hosts; i++)
+        if (self->hosts[i]->total[kind] > most) most = self->hosts[i]->total[kind];
+    return units > most ? fail_too_much(name, units, most, reach, reterr) : SK_OK;
+}
+
+/* Each kind is there; is all of it on one host? */
+static sk_status check_hosts(const sk_resources *self, const sk_demand *demand, sk_error *reterr) {
+    for (int i = 0; i < self->n_hosts; i++)
+        if (sk__fits(demand, self->hosts[i]->total)) return SK_OK;
+    char text[256];
+    sk_demand_text(self, demand, text, sizeof text);
+    return SK_FAIL(reterr, SK_ELIMIT, "asks for %s, and no host has all of that", text);
+}
+
+sk_status sk__parse_amounts(const sk_resources *self, const sk_resource *asked, int n, sk_reach reach, bool whole,
+                            sk_demand *ret_demand, sk_error *reterr) {
     sk_demand demand = {0};
+    bool      no_hosts = whole && reach == SK_REACH_HOSTS && self->n_hosts == 0;
     for (int i = 0; i < n; i++) {
         int64_t units = 0;
         SK_TRY(check_name(asked[i].name, reterr));
         SK_TRY(to_units(asked[i].name, asked[i].amount, &units, reterr));
         if (units == 0) continue;
+        if (no_hosts) {
+            char share[96];
+            sk__share_text(asked[i].name, units, share, sizeof share);
+            return SK_FAIL(reterr, SK_ELIMIT, "asks for %s, and no host has joined yet", share);
+        }
         int kind = find_kind(self, asked[i].name);
-        if (kind == NONE) return fail_unknown(self, asked[i].name, units, reterr);
-        if (units > self->total[kind]) return fail_too_much(asked[i].name, units, self->total[kind], reterr);
+        if (kind == SK__NONE) return fail_unknown(self, asked[i].name, units, reach, reterr);
+        if (whole) SK_TRY(check_kind(self, kind, units, reach, reterr));
         SK_TRY(insert_sorted(&demand, kind, units, asked[i].name, reterr));
     }
+    if (no_hosts) return SK_FAIL(reterr, SK_ELIMIT, "no host has joined yet");
+    if (whole && reach == SK_REACH_HOSTS) SK_TRY(check_hosts(self, &demand, reterr));
     *ret_demand = demand;
     return SK_OK;
 }
 
 /* Does `demand` fit `have` of the bundle's kinds? Both are sorted by kind. ret_short (nullable): what does not. */
-static bool fits_bundle(const sk_demand *demand, const bundle *in, const int64_t *have, int *ret_short) {
+static bool fits_bundle(const sk_demand *demand, const sk__bundle *in, const int64_t *have, int *ret_short) {
     for (int i = 0, j = 0; i < demand->n; i++) {
         while (j < in->size.n && in->size.kind[j] < demand->kind[i]) j++;
         bool ok = j < in->size.n && in->size.kind[j] == demand->kind[i] && demand->amount[i] <= have[j];
@@ -277,26 +338,26 @@ static bool fits_bundle(const sk_demand *demand, const bundle *in, const int64_t
     return true;
 }
 
-static int64_t bundle_total(const bundle *in, int kind) {
+static int64_t bundle_total(const sk__bundle *in, int kind) {
     for (int i = 0; i < in->size.n; i++)
         if (in->size.kind[i] == kind) return in->size.amount[i];
     return 0;
 }
 
-static sk_status check_bundle(const sk_resources *self, const sk_demand *demand, const group *in, int index,
+static sk_status check_bundle(const sk_resources *self, const sk_demand *demand, const sk__group *in, int index,
                               sk_error *reterr) {
     int short_of = 0;
-    const bundle *at = &in->bundles[index];
+    const sk__bundle *at = &in->bundles[index];
     if (fits_bundle(demand, at, at->size.amount, &short_of)) return SK_OK;
     char share[96], amount[40];
     int kind = demand->kind[short_of];
-    share_text(self->name[kind], demand->amount[short_of], share, sizeof share);
-    amount_text(bundle_total(at, kind), amount, sizeof amount);
+    sk__share_text(self->name[kind], demand->amount[short_of], share, sizeof share);
+    sk__amount_text(bundle_total(at, kind), amount, sizeof amount);
     return SK_FAIL(reterr, SK_ELIMIT, "asks for %s, bundle %d of its placement group has %s in all", share, index,
                    amount);
 }
 
-static sk_status check_any_bundle(const sk_resources *self, const sk_demand *demand, const group *in,
+static sk_status check_any_bundle(const sk_resources *self, const sk_demand *demand, const sk__group *in,
                                   sk_error *reterr) {
     for (int i = 0; i < in->n; i++)
         if (fits_bundle(demand, &in->bundles[i], in->bundles[i].size.amount, NULL)) return SK_OK;
@@ -310,255 +371,154 @@ static sk_status check_any_bundle(const sk_resources *self, const sk_demand *dem
 sk_status sk_resources_parse(const sk_resources *self, const sk_resource *asked, int n, sk_reach reach, sk_group id,
                              int index, sk_demand *ret_demand, sk_error *reterr) {
     SK_ASSERT(self && n >= 0 && (asked || n == 0) && ret_demand);
-    if (reach == SK_REACH_HOSTS) return SK_FAIL(reterr, SK_ELIMIT, "no host has joined");
     sk_demand demand;
-    SK_TRY(parse_for_host(self, asked, n, &demand, reterr));
-    if (id.id != 0) {
-        const group *in = find_group(self, id);
-        if (!in) return SK_FAIL(reterr, SK_ENOTFOUND, "there is no such placement group, or it was destroyed");
-        if (index >= in->n)
-            return SK_FAIL(reterr, SK_ENOTFOUND, "the placement group has no bundle %d, only 0 to %d", index,
-                           in->n - 1);
-        if (index >= 0)
-            SK_TRY(check_bundle(self, &demand, in, index, reterr));
-        else
-            SK_TRY(check_any_bundle(self, &demand, in, reterr));
-    }
+    if (id.id == 0) return sk__parse_amounts(self, asked, n, reach, true, ret_demand, reterr);
+    const sk__group *in = sk__group_find(self, id);
+    if (!in) return SK_FAIL(reterr, SK_ENOTFOUND, "there is no such placement group, or it was destroyed");
+    if (in->reach != reach)
+        return SK_FAIL(reterr, SK_EUNSUPPORTED, "%s",
+                       reach == SK_REACH_HERE ? "its placement group lies on the hosts that have joined: in it, only a "
+                                                "remote placement is possible"
+                                              : "its placement group lies on this host: nothing in it is remote");
+    if (index >= in->n)
+        return SK_FAIL(reterr, SK_ENOTFOUND, "the placement group has no bundle %d, only 0 to %d", index, in->n - 1);
+    SK_TRY(sk__parse_amounts(self, asked, n, reach, false, &demand, reterr));
+    if (index >= 0) SK_TRY(check_bundle(self, &demand, in, index, reterr));
+    else SK_TRY(check_any_bundle(self, &demand, in, reterr));
     *ret_demand = demand;
     return SK_OK;
 }
 
 /* ---- taking and giving back ------------------------------------------------------------------------------ */
-static void move_host(sk_resources *self, const sk_demand *demand, int sign) {
-    for (int i = 0; i < demand->n; i++) self->free[demand->kind[i]] += sign * demand->amount[i];
-}
-
-static void move_bundle(bundle *in, const sk_demand *demand, int sign) {
+static void move_bundle(sk__bundle *in, const sk_demand *demand, int sign) {
     for (int i = 0, j = 0; i < demand->n; i++) {
         while (in->size.kind[j] < demand->kind[i]) j++;
         in->free[j] += sign * demand->amount[i];
     }
 }
 
-static bool host_has(const sk_resources *self, const sk_demand *demand) {
-    for (int i = 0; i < demand->n; i++)
-        if (self->free[demand->kind[i]] < demand->amount[i]) return false;
-    return true;
-}
-
-bool sk_resources_take(sk_resources *self, const sk_demand *demand, int pool, sk_group id, int index,
-                       sk_lease *ret_lease) {
-    SK_ASSERT(self && demand && ret_lease);
-    if (pool != 0) return false;
-    if (id.id == 0) {
-        if (!host_has(self, demand)) return false;
-        move_host(self, demand, -1);
-        *ret_lease = (sk_lease){.demand = *demand};
-        return true;
-    }
-    group *in = find_group(self, id);
-    if (!in || !in->reserved || index >= in->n) return false;
+static bool take_of_group(sk_resources *self, const sk_demand *demand, int number, sk_group id, int index,
+                          sk_lease *ret_lease) {
+    sk__group *in = sk__group_find(self, id);
+    if (!in || index >= in->n) return false;
     int first = index < 0 ? 0 : index, end = index < 0 ? in->n : index + 1;
     for (int i = first; i < end; i++) {
-        if (!fits_bundle(demand, &in->bundles[i], in->bundles[i].free, NULL)) continue;
-        move_bundle(&in->bundles[i], demand, -1);
-        *ret_lease = (sk_lease){.demand = *demand, .group = id, .bundle = i};
+        sk__bundle *at = &in->bundles[i];
+        if (at->pool != number || !fits_bundle(demand, at, at->free, NULL)) continue;
+        move_bundle(at, demand, -1);
+        *ret_lease = (sk_lease){.demand = *demand, .group = id, .bundle = i, .pool = number, .use = at->use};
         return true;
     }
     return false;
 }
 
-/* A group that was destroyed gave the host what it had free (less what was overcommitted): what comes back now goes
- * there too. */
+bool sk_resources_take(sk_resources *self, const sk_demand *demand, int number, sk_group id, int index,
+                       sk_lease *ret_lease) {
+    SK_ASSERT(self && demand && ret_lease);
+    sk__share_pool *pool = pool_at(self, number);
+    if (!pool) return false;
+    if (id.id != 0) return take_of_group(self, demand, number, id, index, ret_lease);
+    if (!sk__fits(demand, pool->free)) return false;
+    sk__move(pool->free, demand, -1);
+    *ret_lease = (sk_lease){.demand = *demand, .pool = number, .use = pool->use};
+    return true;
+}
+
+/* Where a lease moves what is free: its bundle, or its host. Both NULL: it was lost with its host. A group that was
+ * destroyed gave its hosts what it had free (less what was overcommitted): what comes back now goes there too. */
+static void find_owner(const sk_resources *self, const sk_lease *lease, sk__bundle **ret_bundle,
+                       sk__share_pool **ret_pool) {
+    *ret_bundle = NULL;
+    *ret_pool = NULL;
+    sk__group *in = sk__group_find(self, lease->group);
+    if (in) {
+        sk__bundle *at = &in->bundles[lease->bundle];
+        if (at->pool == lease->pool && at->use == lease->use) *ret_bundle = at;
+        return;
+    }
+    sk__share_pool *pool = pool_at(self, lease->pool);
+    if (pool && pool->use == lease->use) *ret_pool = pool;
+}
+
 void sk_resources_give_back(sk_resources *self, const sk_lease *lease) {
     SK_ASSERT(self && lease);
-    group *in = find_group(self, lease->group);
-    if (in)
-        move_bundle(&in->bundles[lease->bundle], &lease->demand, 1);
-    else
-        move_host(self, &lease->demand, 1);
+    sk__bundle     *bundle;
+    sk__share_pool *pool;
+    find_owner(self, lease, &bundle, &pool);
+    if (bundle) move_bundle(bundle, &lease->demand, 1);
+    else if (pool) sk__move(pool->free, &lease->demand, 1);
 }
 
 bool sk_resources_retake(sk_resources *self, const sk_lease *lease) {
     SK_ASSERT(self && lease);
-    if (lease->group.id == 0) {
-        move_host(self, &lease->demand, -1);
-        return true;
-    }
-    group *in = find_group(self, lease->group);
-    if (!in) return false;
-    move_bundle(&in->bundles[lease->bundle], &lease->demand, -1);
+    sk__bundle     *bundle;
+    sk__share_pool *pool;
+    find_owner(self, lease, &bundle, &pool);
+    if (bundle) move_bundle(bundle, &lease->demand, -1);
+    else if (pool && lease->group.id == 0) sk__move(pool->free, &lease->demand, -1);
+    else return false;
     return true;
 }
 
-/* ---- placement groups ------------------------------------------------------------------------------------ */
-/* Read the bundles; ret_bundles (n) is the caller's. Each is within the host's total, so sums cannot overflow. */
-static sk_status parse_bundles(const sk_resources *self, const sk_bundle *bundles, int n, bundle *ret_bundles,
-                               sk_error *reterr) {
-    int64_t sum[SK_RESOURCE_KINDS_MAX] = {0};
-    for (int i = 0; i < n; i++) {
-        sk_demand *size = &ret_bundles[i].size;
-        sk_status status = parse_for_host(self, bundles[i].resources, bundles[i].n_resources, size, reterr);
-        if (status != SK_OK) {
-            sk_error_prefix(reterr, "bundle %d of a placement group", i);
-            return status;
-        }
-        if (size->n == 0) return SK_FAIL(reterr, SK_EINVAL, "bundle %d of a placement group asks for nothing", i);
-        memcpy(ret_bundles[i].free, size->amount, sizeof size->amount);
-        for (int j = 0; j < size->n; j++) {
-            int kind = size->kind[j];
-            sum[kind] += size->amount[j];
-            if (sum[kind] <= self->total[kind]) continue;
-            status = fail_too_much(self->name[kind], sum[kind], self->total[kind], reterr);
-            sk_error_prefix(reterr, "a placement group's first %d bundles", i + 1);
-            return status;
+/* ---- where something may run now ------------------------------------------------------------------------- */
+typedef struct candidate {
+    int64_t cpu; /* free */
+    int     pool;
+} candidate;
+
+static int by_cpu_then_number(const void *a, const void *b) {
+    const candidate *one = a, *other = b;
+    if (one->cpu != other->cpu) return one->cpu > other->cpu ? -1 : 1;
+    return one->pool - other->pool;
+}
+
+static int64_t free_cpu_of(const sk__bundle *in) { return in->size.n && in->size.kind[0] == SK__CPU ? in->free[0] : 0; }
+
+/* Of a group's bundles that could give it, the best one of each host. */
+static int find_in_group(const sk_resources *self, const sk_demand *demand, sk_reach reach, sk_group id, int index,
+                         candidate *found) {
+    int              n = 0;
+    const sk__group *in = sk__group_find(self, id);
+    if (!in || in->reach != reach || index >= in->n) return 0;
+    int first = index < 0 ? 0 : index, end = index < 0 ? in->n : index + 1;
+    for (int i = 0; i < self->n_hosts; i++) self->hosts[i]->owner = SK__NONE; /* its place in `found` */
+    self->pools[0]->owner = SK__NONE;
+    for (int i = first; i < end; i++) {
+        const sk__bundle *at = &in->bundles[i];
+        sk__share_pool   *pool = pool_at(self, at->pool);
+        if (!pool || !fits_bundle(demand, at, at->free, NULL)) continue;
+        if (pool->owner == SK__NONE) {
+            pool->owner = n;
+            found[n++] = (candidate){free_cpu_of(at), at->pool};
+        } else if (free_cpu_of(at) > found[pool->owner].cpu) {
+            found[pool->owner].cpu = free_cpu_of(at);
         }
     }
-    return SK_OK;
+    return n;
 }
 
-/* A slot for one more group; its index. */
-static sk_status take_slot(sk_resources *self, int *ret_slot, sk_error *reterr) {
-    if (self->first_empty == NONE) {
-        if (self->cap == GROUPS_MAX)
-            return SK_FAIL(reterr, SK_ELIMIT, "there are %d placement groups, more are not possible", self->cap);
-        int cap = self->cap == 0 ? 16 : self->cap * 2;
-        if (cap > GROUPS_MAX) cap = GROUPS_MAX;
-        group *more = realloc(self->groups, (size_t)cap * sizeof *more);
-        if (!more) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a placement group");
-        self->groups = more;
-        for (int slot = cap - 1; slot >= self->cap; slot--) {
-            more[slot] = (group){.next = self->first_empty};
-            self->first_empty = slot;
+int sk_resources_candidates(const sk_resources *self, const sk_demand *demand, sk_reach reach, sk_group id, int index,
+                            int *ret_pools, int max) {
+    SK_ASSERT(self && demand && ret_pools && max > 0);
+    candidate found[SK_BOARD_HOSTS];
+    int       n = 0;
+    if (id.id != 0) {
+        n = find_in_group(self, demand, reach, id, index, found);
+    } else if (reach == SK_REACH_HERE) {
+        if (sk__fits(demand, self->here.free)) found[n++] = (candidate){0, 0};
+    } else {
+        for (int i = 0; i < self->n_hosts; i++) {
+            const sk__share_pool *pool = self->hosts[i];
+            if (sk__fits(demand, pool->free)) found[n++] = (candidate){pool->free[SK__CPU], pool->number};
         }
-        self->cap = cap;
     }
-    *ret_slot = self->first_empty;
-    self->first_empty = self->groups[*ret_slot].next;
-    return SK_OK;
-}
-
-static void count_waiting(sk_resources *self, uint32_t mask, int by) {
-    for (int kind = 0; kind < self->n_kinds; kind++)
-        if (mask & 1u << kind) self->n_waiting_of[kind] += by;
-}
-
-static void append_waiting(sk_resources *self, int slot) {
-    group *last = self->last_waiting == NONE ? NULL : &self->groups[self->last_waiting];
-    self->groups[slot].prev = self->last_waiting;
-    self->groups[slot].next = NONE;
-    if (last)
-        last->next = slot;
-    else
-        self->first_waiting = slot;
-    self->last_waiting = slot;
-    count_waiting(self, self->groups[slot].mask, 1);
-}
-
-static void remove_waiting(sk_resources *self, int slot) {
-    group *one = &self->groups[slot];
-    if (one->prev == NONE)
-        self->first_waiting = one->next;
-    else
-        self->groups[one->prev].next = one->next;
-    if (one->next == NONE)
-        self->last_waiting = one->prev;
-    else
-        self->groups[one->next].prev = one->prev;
-    count_waiting(self, one->mask, -1);
-}
-
-/* All bundles or none. */
-static bool reserve(sk_resources *self, group *one) {
-    for (int i = 0; i < one->n; i++) {
-        if (host_has(self, &one->bundles[i].size)) {
-            move_host(self, &one->bundles[i].size, -1);
-            continue;
-        }
-        while (--i >= 0) move_host(self, &one->bundles[i].size, 1);
-        return false;
+    if (max == 1) {
+        for (int i = 1; i < n; i++)
+            if (by_cpu_then_number(&found[i], &found[0]) < 0) found[0] = found[i];
+    } else {
+        qsort(found, (size_t)n, sizeof *found, by_cpu_then_number);
     }
-    one->reserved = true;
-    return true;
-}
-
-bool sk_resources_groups_retry(sk_resources *self) {
-    SK_ASSERT(self);
-    uint32_t wanted = 0, blocked = 0; /* kinds that groups wait for; those that one before waits for */
-    for (int kind = 0; kind < self->n_kinds; kind++)
-        if (self->n_waiting_of[kind] > 0) wanted |= 1u << kind;
-    bool any = false;
-    for (int slot = self->first_waiting; slot != NONE && blocked != wanted;) {
-        group *one = &self->groups[slot];
-        int next = one->next;
-        if (!(one->mask & blocked) && reserve(self, one)) {
-            remove_waiting(self, slot);
-            any = true;
-        } else {
-            blocked |= one->mask;
-        }
-        slot = next;
-    }
-    return any;
-}
-
-/* Does a group that waits ask for one of these kinds? Then a new one may not go first. */
-static bool waits_behind(const sk_resources *self, uint32_t mask) {
-    for (int kind = 0; kind < self->n_kinds; kind++)
-        if (mask & 1u << kind && self->n_waiting_of[kind] > 0) return true;
-    return false;
-}
-
-sk_status sk_resources_group_create(sk_resources *self, const sk_bundle *bundles, int n, sk_strategy strategy,
-                                    sk_reach reach, sk_group *ret_group, sk_error *reterr) {
-    SK_ASSERT(self && ret_group);
-    if (reach == SK_REACH_HOSTS) return SK_FAIL(reterr, SK_ELIMIT, "no host has joined");
-    if (n <= 0 || !bundles) return SK_FAIL(reterr, SK_EINVAL, "a placement group needs at least one bundle, got %d", n);
-    if ((int)strategy < SK_PACK || (int)strategy > SK_STRICT_SPREAD)
-        return SK_FAIL(reterr, SK_EINVAL, "a placement group's strategy is 0 to %d, got %d", SK_STRICT_SPREAD,
-                       (int)strategy);
-    if (strategy == SK_STRICT_SPREAD && n > 1)
-        return SK_FAIL(reterr, SK_ELIMIT, "a placement group asks for %d hosts (strict spread, %d bundles), there is 1",
-                       n, n);
-    bundle *own = calloc((size_t)n, sizeof *own);
-    if (!own) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a placement group of %d bundles", n);
-    int slot = NONE;
-    sk_status status = parse_bundles(self, bundles, n, own, reterr);
-    if (status == SK_OK) status = take_slot(self, &slot, reterr);
-    if (status != SK_OK) {
-        free(own);
-        return status;
-    }
-    uint64_t id = ++self->n_groups_ever << SLOT_BITS | (uint64_t)(slot + 1);
-    self->groups[slot] = (group){.id = id, .bundles = own, .n = n};
-    for (int i = 0; i < n; i++)
-        for (int j = 0; j < own[i].size.n; j++) self->groups[slot].mask |= 1u << own[i].size.kind[j];
-    if (waits_behind(self, self->groups[slot].mask) || !reserve(self, &self->groups[slot])) append_waiting(self, slot);
-    ret_group->id = id;
-    return SK_OK;
-}
-
-bool sk_resources_group_exists(const sk_resources *self, sk_group id) {
-    SK_ASSERT(self);
-    return find_group(self, id) != NULL;
-}
-
-bool sk_resources_group_is_reserved(const sk_resources *self, sk_group id) {
-    SK_ASSERT(self);
-    const group *one = find_group(self, id);
-    return one && one->reserved;
-}
-
-void sk_resources_group_destroy(sk_resources *self, sk_group id) {
-    SK_ASSERT(self);
-    group *one = find_group(self, id);
-    if (!one) return;
-    int slot = (int)(one - self->groups);
-    if (!one->reserved) remove_waiting(self, slot);
-    for (int i = 0; one->reserved && i < one->n; i++)
-        for (int j = 0; j < one->bundles[i].size.n; j++)
-            self->free[one->bundles[i].size.kind[j]] += one->bundles[i].free[j];
-    free(one->bundles);
-    *one = (group){.next = self->first_empty};
-    self->first_empty = slot;
+    if (n > max) n = max;
+    for (int i = 0; i < n; i++) ret_pools[i] = found[i].pool;
+    return n;
 }

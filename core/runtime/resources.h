@@ -22,6 +22,7 @@ typedef struct sk_lease {
     sk_group  group;  /* {0}: from the host's own */
     int       bundle;
     int       pool;   /* number of the host       */
+    uint32_t  use;    /* which use of that number */
 } sk_lease;
 
 typedef struct sk_resource_row {
@@ -45,14 +46,17 @@ SK_NODISCARD sk_status sk_resources_of_machine(const sk_resource *given, int n, 
 SK_NODISCARD sk_status sk_resources_add_pool(sk_resources *self, int pool, const sk_resource *given, int n,
                                              sk_error *reterr);
 /* The host is gone. Leases of it may still be given back, which changes nothing. Groups with a bundle there are no longer
- * reserved as a whole: those bundles wait for another place (strict strategies are kept), the others stay. */
+ * reserved as a whole: those bundles wait for another place (strict strategies are kept), the others stay and may be
+ * taken from meanwhile. */
 void sk_resources_remove_pool(sk_resources *self, int pool);
-/* How many kinds; fills ret_rows[SK_RESOURCE_KINDS_MAX] for one pool, or (negative) for all together. */
+/* How many kinds; fills ret_rows[SK_RESOURCE_KINDS_MAX] for one pool (those it was given; 0 rows: there is no such
+ * pool), or (negative) for all together. */
 int sk_resources_rows(const sk_resources *self, int pool, sk_resource_row *ret_rows);
 
 /* Read a request and check that it can ever be met within reach: by one host there, or by that bundle (negative: any) of
  * the group. SK_EINVAL: a bad amount. SK_ELIMIT: never, naming resource, asked, and the most that one host has in all (or
- * that no host has joined yet). SK_ENOTFOUND: no such group, bundle or resource. */
+ * that no host has joined yet). SK_ENOTFOUND: no such group, bundle or resource. SK_EUNSUPPORTED: the group has another
+ * reach. */
 SK_NODISCARD sk_status sk_resources_parse(const sk_resources *self, const sk_resource *asked, int n, sk_reach reach,
                                           sk_group group, int bundle, sk_demand *ret_demand, sk_error *reterr);
 /* Take it from that pool if it is free there now; of a group, from a bundle that lies there. */
@@ -62,7 +66,8 @@ void sk_resources_give_back(sk_resources *self, const sk_lease *lease);
 /* Take the same share again even if it is not free (a task that comes back from a wait). False: its group or host is
  * gone. */
 bool sk_resources_retake(sk_resources *self, const sk_lease *lease);
-/* Pools within reach that could give it now, best first: the most free cpu, then the lowest number; writes up to max. */
+/* Pools within reach that could give it now, best first: the most free cpu (of a group: in its best bundle there), then
+ * the lowest number; writes up to max, gives how many. */
 int sk_resources_candidates(const sk_resources *self, const sk_demand *demand, sk_reach reach, sk_group group,
                             int bundle, int *ret_pools, int max);
 /* "2 cpu, 0.5 gpu" into text; for messages. */
@@ -70,7 +75,8 @@ void sk_demand_text(const sk_resources *self, const sk_demand *demand, char *ret
 
 /* Register a group: reserved at once, or waiting. Its bundles lie within reach: pack on as few hosts as can be, spread
  * over as many as can be, strict pack on one, strict spread each on another. SK_ELIMIT when it never can be with the
- * hosts that are there (names what is short). */
+ * hosts that are there (names what is short). The fewest and the most are exact up to 16 bundles on 64 hosts unless
+ * that takes too long, else what filling the roomiest hosts first, or the emptiest, comes to. */
 SK_NODISCARD sk_status sk_resources_group_create(sk_resources *self, const sk_bundle *bundles, int n,
                                                  sk_strategy strategy, sk_reach reach, sk_group *ret_group,
                                                  sk_error *reterr);
