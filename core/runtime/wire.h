@@ -36,6 +36,7 @@ enum {
     SK_HOST_NAME = 64,
     SK_BUILD_TEXT = 160,
     SK_WIRE_RESOURCES_MAX = 14,
+    SK_WIRE_TEXT_MAX = 1024, /* of LEAVE, REFUSE, BYE; without a zero byte, may be empty */
 };
 
 typedef enum sk_wire_kind {
@@ -79,7 +80,8 @@ typedef struct sk_wire_death {
 } sk_wire_death;
 
 /* Is the frame of a kind that this side may get, and does its payload fit that? SK_ECORRUPT says what does not. All
- * texts in it are terminated after that, all numbers in range; packed records are looked at by who reads them. Fuzzed. */
+ * texts in it are terminated after that, all numbers in range; packed records and the message of a MAIL are looked at by
+ * who reads them. Fuzzed. */
 typedef enum sk_wire_to { SK_TO_HEAD, SK_TO_NODE } sk_wire_to;
 SK_NODISCARD sk_status sk_wire_check(const sk_link_frame *frame, sk_wire_to to, sk_error *reterr);
 const char *sk_wire_kind_text(int kind); /* "MAIL"; for messages */
@@ -88,8 +90,9 @@ const char *sk_wire_kind_text(int kind); /* "MAIL"; for messages */
 /* Call `on_extent` for every extent that a message names, in place, so that it can be rewritten: those of its packed
  * arguments, answers or value, of a FREE and (down) of the ANSWER to an ALLOC, which the caller tells by
  * `answers_alloc`. `is_blob`: the extent holds packed records itself, which the caller goes through with
- * sk_wire_each_packed once its bytes are at hand (before they are sent up, after they have come down). `message` is
- * writable, 16-byte aligned, and has been through sk_message_parse. A callback's failure ends it and is given back. */
+ * sk_wire_each_packed once its bytes are at hand (before they are sent up, after they have come down); it is the only
+ * record of its message, and there is none within one. `message` is writable, 16-byte aligned, and has been through
+ * sk_message_parse. A callback's failure ends it and is given back. */
 typedef sk_status (*sk_wire_on_extent)(void *arg, sk_extent *extent, bool is_blob, sk_error *reterr);
 SK_NODISCARD sk_status sk_wire_each_extent(void *message, size_t size, sk_message_to to, bool answers_alloc,
                                            sk_wire_on_extent on_extent, void *arg, sk_error *reterr);

@@ -8,6 +8,7 @@
 #ifndef SK_TRANSPORT_KEYS_H
 #define SK_TRANSPORT_KEYS_H
 #include "core/base/status.h"
+#include <stdint.h>
 
 #define SK_KEY_Z85      41  /* one key as text, with its end                       */
 #define SK_KEY_TEXT_MAX 256 /* a whole cluster key as text, with its end           */
@@ -23,6 +24,8 @@ SK_NODISCARD sk_status sk_cluster_key_create(sk_cluster_key *ret_key, sk_error *
  * belong to its secret is refused too. */
 void sk_cluster_key_write(const sk_cluster_key *self, char ret_text[SK_KEY_TEXT_MAX]);
 SK_NODISCARD sk_status sk_cluster_key_parse(const char *text, sk_cluster_key *ret_key, sk_error *reterr);
+/* The nodes' public key as 32 bytes, which is how they prove who they are. SK_ECORRUPT: it is none. */
+SK_NODISCARD sk_status sk_cluster_key_node_bytes(const sk_cluster_key *self, uint8_t ret_bytes[32], sk_error *reterr);
 /* Find the key: `path` if given (NULL or "": not); else the text in $SKIFF_CLUSTER_KEY; else the file
  * $XDG_CONFIG_HOME/skiff/cluster.key or ~/.config/skiff/cluster.key. A file that others can read or write (mode & 077)
  * or of another owner is refused and named. With `make`, a file that is not there is made (folder 0700, file 0600,

@@ -1,15 +1,17 @@
-/* transport: what a message costs between two processes of this host, over the rings of core/transport/ring.h and over
- * ZeroMQ (core/transport/socket.h), both with 64 bytes. Why the runtime uses rings; figures: docs/performance.md.
+/* transport: what a message costs between two processes of this host: over the rings of core/transport/ring.h, and over
+ * the links of core/transport/link.h, which are for several hosts, by loopback TCP. Why the runtime uses rings where it
+ * can; figures: docs/performance.md.
  *
  * usage: transport [SECONDS]     each figure is measured for about so long (1)
  *
  * round trip   one message there, one back, one at a time
  * stream       1,000 messages there, then one back
+ * encrypted    by CURVE, as between hosts; "plain": the same without
  * "looking" sides look for 30 us before they sleep, as the runtime does; "sleeping" ones sleep at once, so each message
  * pays for waking the other side. */
 #include "core/base/clock.h"
+#include "core/transport/link.h"
 #include "core/transport/ring.h"
-#include "core/transport/socket.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -20,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SIZE = 64, STREAM = 1000, TIMES_MAX = 1 << 20, LOOK_NS = 30000, CHILD_ID = 1, WAIT_MS = 10000 };
+enum { RING_SIZE = 64, STREAM = 1000, TIMES_MAX = 1 << 20, LOOK_NS = 30000, SESSION = 1, KIND = 1, WAIT_MS = 10000 };
 enum { QUESTION = 'q', MESSAGE = 'm', END = 'e' }; /* first byte; only a question is answered */
 
 /* Memory that both sides of a ring map. */
@@ -31,9 +33,9 @@ typedef struct shared {
 
 /* One side of either transport. */
 typedef struct port {
-    sk_messenger  *messenger; /* ZeroMQ; NULL: rings */
-    sk_socket     *socket;
-    uint64_t       peer;
+    sk_link       *link; /* NULL: rings */
+    sk_link_order  order;
+    size_t         size; /* of a message */
     sk_ring_writer out;
     sk_ring_reader in;
     sk_bell       *own, *other;
@@ -47,18 +49,25 @@ static void check(sk_status status, const sk_error *err) {
     exit(1);
 }
 
+static void send_frame(port *self, const char *bytes) {
+    sk_error      err = {0};
+    sk_link_frame frame = {.kind = KIND, .session = SESSION, .payload = bytes, .size = self->size};
+    sk_status     status;
+    while ((status = sk_link_send(self->link, &frame, &self->order, &err)) == SK_ELIMIT) sk_link_wait(self->link, 1);
+    check(status, &err);
+}
+
 static void send_message(port *self, char kind) {
-    char     bytes[SIZE] = {kind};
-    sk_error err = {0};
-    if (self->socket) {
-        sk_frame frame = {.kind = SK_FRAME_CALL, .actor_id = 1, .payload = bytes, .size = sizeof bytes};
-        check(sk_socket_send(self->socket, self->peer, &frame, &err), &err);
+    static char bytes[SK_LINK_PAYLOAD_MAX];
+    bytes[0] = kind;
+    if (self->link) {
+        send_frame(self, bytes);
         return;
     }
     void *room;
-    while (!(room = sk_ring_reserve(&self->out, sizeof bytes))) sk_ring_wait_room(&self->out, -1);
-    memcpy(room, bytes, sizeof bytes);
-    sk_ring_commit(&self->out, sizeof bytes);
+    while (!(room = sk_ring_reserve(&self->out, self->size))) sk_ring_wait_room(&self->out, -1);
+    memcpy(room, bytes, self->size);
+    sk_ring_commit(&self->out, self->size);
     sk_bell_ring(self->other);
 }
 
@@ -78,12 +87,12 @@ static char receive(port *self) {
     sk_error    err = {0};
     const void *data = NULL;
     size_t      size = 0;
-    if (self->socket) {
-        sk_frame  frame = {0};
-        sk_status status;
-        while ((status = sk_socket_recv(self->socket, NULL, &frame, &err)) == SK_ENOTFOUND)
-            if (!sk_socket_wait(self->socket, -1, WAIT_MS)) exit(1);
+    if (self->link) {
+        sk_link_frame frame = {0};
+        sk_status     status;
+        while ((status = sk_link_recv(self->link, &frame, &err)) == SK_ENOTFOUND) sk_link_wait(self->link, WAIT_MS);
         check(status, &err);
+        if (!sk_link_order_take(&self->order, frame.seq)) exit(1);
         return *(const char *)frame.payload;
     }
     wait_ring(self);
@@ -131,8 +140,8 @@ static void measure(port *self, const char *name, double seconds) {
     }
     double rate = (double)n_messages / (sk_clock_now_s() - start_s);
     qsort(us, (size_t)n, sizeof *us, compare);
-    printf("%-16s round trip %7.2f us median, %7.2f mean, %8.2f p99   stream %6.2f M messages/s\n", name, us[n / 2],
-           mean_us, us[n * 99 / 100], rate * 1e-6);
+    printf("%-16s %6zu bytes: round trip %7.2f us median, %7.2f mean, %8.2f p99   stream %9.0f messages/s, %7.1f MB/s\n",
+           name, self->size, us[n / 2], mean_us, us[n * 99 / 100], rate, rate * (double)self->size * 1e-6);
     fflush(stdout);
     free(us);
     send_message(self, END);
@@ -151,7 +160,9 @@ static void run_rings(const char *name, int64_t look_ns, double seconds) {
     shared *mem = mmap(NULL, sizeof *mem, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (mem == MAP_FAILED) exit(1);
     pid_t pid = start_child();
-    port  p = {.own = pid ? &mem->parent : &mem->child, .other = pid ? &mem->child : &mem->parent, .look_ns = look_ns};
+    port  p = {.size = RING_SIZE, .look_ns = look_ns};
+    p.own = pid ? &mem->parent : &mem->child;
+    p.other = pid ? &mem->child : &mem->parent;
     sk_ring_writer_init(&p.out, pid ? &mem->there : &mem->back);
     sk_ring_reader_init(&p.in, pid ? &mem->back : &mem->there);
     if (pid == 0) {
@@ -163,28 +174,32 @@ static void run_rings(const char *name, int64_t look_ns, double seconds) {
     munmap(mem, sizeof *mem);
 }
 
-static void run_zmq(const char *name, double seconds) {
-    char     endpoint[64];
-    sk_error err = {0};
-    port     p = {0};
-    snprintf(endpoint, sizeof endpoint, "ipc://@skiff-transport-%d", (int)getpid());
+/* `key` NULL: plain. The child hears by a pipe where the parent listens. */
+static void run_link(const char *name, const sk_cluster_key *key, size_t size, double seconds) {
+    char           endpoint[128] = "tcp://127.0.0.1:*";
+    sk_error       err = {0};
+    port           p = {.size = size};
+    sk_link_params params = {.key = key, .endpoint = endpoint, .session = SESSION};
+    int            ends[2];
+    if (pipe(ends) != 0) exit(1);
     pid_t pid = start_child();
-    check(sk_messenger_create(&p.messenger, &err), &err);
     if (pid == 0) {
-        check(sk_socket_create_dealer(p.messenger, CHILD_ID, endpoint, &p.socket, &err), &err);
+        if (read(ends[0], endpoint, sizeof endpoint) != sizeof endpoint) _exit(1);
+        check(sk_link_connect(&params, &p.link, &err), &err);
         send_message(&p, MESSAGE);
         child_run(&p);
-    } else {
-        p.peer = CHILD_ID;
-        check(sk_socket_create_router(p.messenger, &p.socket, &err), &err);
-        check(sk_socket_bind(p.socket, endpoint, &err), &err);
-        receive(&p); /* it is there */
-        measure(&p, name, seconds);
-        waitpid(pid, NULL, 0);
+        sk_link_destroy(&p.link, 1000);
+        _exit(0);
     }
-    sk_socket_destroy(&p.socket);
-    sk_messenger_release(&p.messenger);
-    if (pid == 0) _exit(0);
+    check(sk_link_listen(&params, &p.link, &err), &err);
+    snprintf(endpoint, sizeof endpoint, "%s", sk_link_endpoint(p.link));
+    if (write(ends[1], endpoint, sizeof endpoint) != sizeof endpoint) exit(1);
+    receive(&p); /* it is there */
+    measure(&p, name, seconds);
+    waitpid(pid, NULL, 0);
+    sk_link_destroy(&p.link, 0);
+    close(ends[0]);
+    close(ends[1]);
 }
 
 int main(int argc, char **argv) {
@@ -195,6 +210,11 @@ int main(int argc, char **argv) {
     }
     run_rings("ring, looking", LOOK_NS, seconds);
     run_rings("ring, sleeping", 0, seconds);
-    run_zmq("ZeroMQ ipc", seconds);
+    static const size_t sizes[] = {64, 300, 4096, 65536};
+    sk_cluster_key      key;
+    sk_error            err = {0};
+    check(sk_cluster_key_create(&key, &err), &err);
+    for (int i = 0; i < SK_COUNT(sizes); i++) run_link("link, plain", NULL, sizes[i], seconds);
+    for (int i = 0; i < SK_COUNT(sizes); i++) run_link("link, encrypted", &key, sizes[i], seconds);
     return 0;
 }

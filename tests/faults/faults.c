@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <zmq.h>
 
 /* ---- counting ---- */
 
@@ -175,10 +174,6 @@ void *__real_mmap64(void *at, size_t size, int protection, int flags, int fd, of
 int   __real_memfd_create(const char *name, unsigned flags);
 int   __real_eventfd(unsigned count, int flags);
 int   __real_pipe2(int *fds, int flags);
-void *__real_zmq_ctx_new(void);
-void *__real_zmq_socket(void *context, int type);
-int   __real_zmq_bind(void *socket, const char *endpoint);
-int   __real_zmq_connect(void *socket, const char *endpoint);
 
 static int no_descriptor(void) {
     errno = EMFILE;
@@ -206,20 +201,4 @@ int __wrap_eventfd(unsigned count, int flags) {
 }
 int __wrap_pipe2(int *fds, int flags) {
     return REFUSED(FAULT_SYSTEM, "pipe2") ? no_descriptor() : __real_pipe2(fds, flags);
-}
-void *__wrap_zmq_ctx_new(void) {
-    if (!REFUSED(FAULT_SYSTEM, "zmq_ctx_new")) return __real_zmq_ctx_new();
-    no_descriptor();
-    return NULL;
-}
-void *__wrap_zmq_socket(void *context, int type) {
-    if (!REFUSED(FAULT_SYSTEM, "zmq_socket")) return __real_zmq_socket(context, type);
-    no_descriptor();
-    return NULL;
-}
-int __wrap_zmq_bind(void *socket, const char *endpoint) {
-    return REFUSED(FAULT_SYSTEM, "zmq_bind") ? no_descriptor() : __real_zmq_bind(socket, endpoint);
-}
-int __wrap_zmq_connect(void *socket, const char *endpoint) {
-    return REFUSED(FAULT_SYSTEM, "zmq_connect") ? no_descriptor() : __real_zmq_connect(socket, endpoint);
 }
