@@ -44,6 +44,16 @@ static int set_int(const sk_arg *arg, const char *text) {
     return SK_ARGS_GO;
 }
 
+static int add_text(const sk_arg *arg, const char *text) {
+    sk_arg_texts *texts = arg->value;
+    if (texts->n == SK_ARG_TEXTS_MAX) {
+        fprintf(stderr, "%s: given more than %d times\n", arg->name, SK_ARG_TEXTS_MAX);
+        return EXIT_USAGE;
+    }
+    texts->at[texts->n++] = text;
+    return SK_ARGS_GO;
+}
+
 /* One option at argv[*at], given as "--name value" or "--name=value"; moves *at over its value. */
 static int option(const sk_args *self, int argc, char **argv, int *at) {
     const char *text = argv[*at], *equals = strchr(text, '=');
@@ -65,6 +75,7 @@ static int option(const sk_args *self, int argc, char **argv, int *at) {
         }
         const char *value = equals ? equals + 1 : argv[++*at];
         if (arg->type == SK_ARG_INT) return set_int(arg, value);
+        if (arg->type == SK_ARG_TEXTS) return add_text(arg, value);
         *(const char **)arg->value = value;
         return SK_ARGS_GO;
     }

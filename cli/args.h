@@ -14,8 +14,15 @@
 typedef enum sk_arg_type {
     SK_ARG_FLAG, /* bool: present or not          */
     SK_ARG_TEXT, /* const char *, borrowed        */
-    SK_ARG_INT   /* int64_t within [min, max]     */
+    SK_ARG_INT,  /* int64_t within [min, max]     */
+    SK_ARG_TEXTS /* sk_arg_texts; may be given several times */
 } sk_arg_type;
+
+enum { SK_ARG_TEXTS_MAX = 32 };
+typedef struct sk_arg_texts {
+    int         n;
+    const char *at[SK_ARG_TEXTS_MAX]; /* borrowed */
+} sk_arg_texts;
 
 typedef struct sk_arg {
     const char *name;  /* "--seed"                                       */
