@@ -1,5 +1,6 @@
 /* skiff.h: each function goes to the driver's side (program.c) or to a worker's (client.c). */
 #include "core/base/clock.h"
+#include "core/runtime/host.h"
 #include "core/runtime/program.h"
 #include <stdlib.h>
 
@@ -39,6 +40,17 @@ sk_status sk_runtime_timeline(sk_runtime *rt, const char *path, sk_error *reterr
     SK_ASSERT(rt && path);
     if (!rt->driver) return SK_FAIL(reterr, SK_EUNSUPPORTED, "the timeline is the driver's: a worker cannot write it");
     return sk__program_timeline(rt->driver, path, reterr);
+}
+
+const char *sk_runtime_endpoint(sk_runtime *rt) {
+    SK_ASSERT(rt);
+    return rt->driver ? sk__hosts_endpoint(rt->driver) : "";
+}
+
+sk_status sk_runtime_wait_hosts(sk_runtime *rt, int n, int timeout_ms, int *ret_n, sk_error *reterr) {
+    SK_ASSERT(rt && n >= 0 && timeout_ms >= 0);
+    if (!rt->driver) return SK_FAIL(reterr, SK_EUNSUPPORTED, "hosts join the driver: a worker cannot wait for them");
+    return sk__program_wait_hosts(rt->driver, n, timeout_ms, ret_n, reterr);
 }
 
 sk_status sk__store_alloc(sk_runtime *rt, size_t size, sk_extent *ret_extent, void **ret_data, sk_error *reterr) {

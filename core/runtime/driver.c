@@ -1,6 +1,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/runtime/driver.h"
+#include "core/runtime/host.h"
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -47,6 +48,7 @@ static sk_status copy_params(sk__driver *d, const sk_runtime_params *p, sk_error
     for (int i = 0; i < SK_COUNT(fixed); i++) size += strlen(fixed[i]) + 1;
     for (int i = 0; i < p->n_plugins; i++) size += strlen(p->plugins[i]) + 1;
     d->params = *p;
+    d->params.cluster = NULL; /* used up when the runtime is made */
     d->strings = malloc(size);
     d->plugins = calloc((size_t)p->n_plugins + 1, sizeof *d->plugins);
     if (!d->strings || !d->plugins) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a runtime");
@@ -168,7 +170,12 @@ sk_status sk__driver_create(sk_runtime *rt, const sk_runtime_params *params, sk_
     sk__watch_functions(d);
     sk__watch_sync(d);
     rt->driver = d;
-    return SK_OK;
+    if (!params->cluster) return SK_OK;
+    status = sk__hosts_create(d, params->cluster, reterr);
+    if (status == SK_OK) return SK_OK;
+    rt->driver = NULL;
+    free_all(d);
+    return status;
 }
 
 /* ---- progress -------------------------------------------------------------------------------------------- */
@@ -180,7 +187,7 @@ void sk__driver_notify(sk__driver *d) {
 
 static void on_line(void *arg, int line) {
     sk__driver *d = arg;
-    if (line < d->n_lines && d->peers[line]) sk__peer_on_mail(d, d->peers[line]);
+    if (line < d->n_lines && d->peers[line] && !d->peers[line]->host) sk__peer_on_mail(d, d->peers[line]);
 }
 
 void sk__driver_drain(sk__driver *d) {
@@ -435,6 +442,8 @@ static void end_peers(sk__driver *d, int64_t deadline_ns) {
         if (peer->hello)
             sk_log(SK_LOG_WARN, "%s (process %d) did not stop in time and is killed", peer->name, peer->pid);
         sk__peer_kill(d, peer, "did not stop in time and was killed");
+        /* Its node has been told; whether it still can do it is no reason to wait. */
+        if (peer->host) sk__peer_on_end(d, peer, "did not stop in time");
     }
     deadline_ns = sk__deadline_ns(KILL_TIMEOUT_MS);
     while (d->n_peers > 0 && sk_clock_now_ns() < deadline_ns) sk__driver_wait_event(d, deadline_ns);
@@ -448,7 +457,9 @@ bool sk__driver_destroy(sk__driver *d) {
     sk__driver_lock(d);
     d->destroying = true;
     d->params.interrupted = NULL;
-    for (int i = 0; i < d->n_lines; i++) d->board->lines[i].stopping = 1;
+    for (int i = 0; i < d->n_lines; i++)
+        if (d->peers[i] && !d->peers[i]->host) d->board->lines[i].stopping = 1;
+    sk__hosts_stop(d);
     stop_everything(d);
     int64_t deadline_ns = sk__deadline_ns(d->params.stop_timeout_ms);
     end_peers(d, deadline_ns);
@@ -458,6 +469,7 @@ bool sk__driver_destroy(sk__driver *d) {
     sk__driver_unlock(d);
     sk__driver_wake_pump(d);
     if (has_pump) pthread_join(d->pump, NULL);
+    sk__hosts_destroy(d);
     sk_supervisor_destroy(&d->supervisor);
     if (!all_ended) { /* what they use must stay */
         sk_log(SK_LOG_ERROR, "a thread of the runtime did not stop in time and is left behind");

@@ -40,6 +40,7 @@ struct sk__job {
     sk__peer          *peer;     /* SENT: where to                                    */
     sk__class         *cls;      /* TASK                                              */
     uint32_t           caller;   /* 0: the driver's program, else 1 + line            */
+    uint32_t           sent_size; /* [bytes] of its message, while sent to another host */
     int64_t            deadline_ns;  /* 0: none                                       */
     int64_t            sent_ns;
     int64_t            expected_ns;  /* counted in its peer's load                    */
@@ -110,9 +111,24 @@ void sk__list_remove(sk__job *job);
 sk__job *sk__list_pop(sk__list *list);
 
 /* ---- submit.c: orders of the program and of workers ---- */
-/* Where a function or class runs; SK_EUNSUPPORTED: not in a process. */
+/* In a worker process, wherever? */
+static inline bool sk__in_process(sk_placement placement) {
+    return placement == SK_PLACE_PROCESS || placement == SK_PLACE_REMOTE;
+}
+static inline sk_reach sk__reach_of(sk_placement placement) {
+    return placement == SK_PLACE_REMOTE ? SK_REACH_HOSTS : SK_REACH_HERE;
+}
+/* Where the groups of this runtime lie. */
+sk_reach sk__group_reach(const sk__driver *d);
+/* Where a function or class runs; SK_EUNSUPPORTED: not in a process, not on other hosts, not in that group. */
 SK_NODISCARD sk_status sk__choose_placement(const sk__driver *d, const sk_function *function, sk_placement wanted,
-                                            sk_placement *ret, sk_error *reterr);
+                                            sk_group group, sk_placement *ret, sk_error *reterr);
+/* Behind the text of a request that no host can meet, if none has joined. */
+void sk__tell_where_hosts_join(const sk__driver *d, sk_status status, sk_error *reterr);
+/* sk_resources_parse for that placement; `name` is whose request it is. */
+SK_NODISCARD sk_status sk__parse_request(const sk__driver *d, const char *name, const sk_resource *asked, int n,
+                                         sk_placement placement, sk_group group, int bundle, sk_demand *ret_demand,
+                                         sk_error *reterr);
 /* A task. From the program: `from` NULL, new references. From a worker: packed arguments, ids it was granted. */
 SK_NODISCARD sk_status sk__submit_task(sk__driver *d, const sk_task *task, sk__peer *from, sk_bytes packed,
                                        const uint64_t *ids, sk_ref *ret_refs, sk__job **ret_job, sk_error *reterr);

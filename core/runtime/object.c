@@ -1,5 +1,6 @@
 #include "core/base/log.h"
 #include "core/runtime/driver.h"
+#include "core/runtime/host.h"
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -138,6 +139,7 @@ void sk__object_take_extent(sk__driver *d, sk__object *self, sk_extent extent) {
     self->place = SK__IN_STORE;
     self->size = extent.size;
     d->n.object_bytes += extent.size;
+    sk__hosts_name_copies(d, extent, self->id);
     lru_push(d, self);
     sk__watch_object(d, self);
 }

@@ -30,6 +30,7 @@ struct sk__peer {
     sk__list       sent;       /* in the order they were sent                 */
     uint64_t       n_sent, n_done, n_forgiven; /* forgiven: answers to jobs that ended before them */
     int64_t        load_ns;    /* expected, of those sent                     */
+    size_t         sent_bytes; /* of those sent; with a host only             */
     int64_t        idle_ns;    /* since when it has had nothing               */
     sk__peer      *task_next, *task_prev; /* of those that run tasks           */
     sk__letter    *letters, *letters_last; /* waiting for room                */

@@ -2,6 +2,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/runtime/driver.h"
+#include "core/runtime/host.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,6 +57,7 @@ void sk__watch_peer(sk__driver *d, const sk__peer *peer, sk_board_worker_state s
     row->pid = peer->pid;
     row->since_ns = sk_clock_now_ns();
     row->actor = peer->actor ? peer->actor->id : 0;
+    row->host = sk__peer_host(peer);
     memcpy(row->name, peer->name, sizeof row->name);
 }
 
@@ -76,6 +78,7 @@ void sk__watch_actor(sk__driver *d, sk__actor *actor) {
     row->state = actor->state;
     row->placement = (int32_t)actor->placement;
     row->pid = actor->peer ? actor->peer->pid : actor->placement == SK_PLACE_PROCESS ? 0 : d->board->pid;
+    row->host = actor->peer ? sk__peer_host(actor->peer) : 0;
     row->n_restarts = (uint32_t)actor->n_restarts;
     row->n_done = actor->n_done;
     row->n_pending = (uint32_t)actor->n_open;
@@ -151,11 +154,12 @@ void sk__watch_refresh(sk__driver *d) {
 
 /* ---- who waits for what ---------------------------------------------------------------------------------- */
 static void describe_job(const sk__job *job, char *text, size_t size) {
-    char        where[SK_BOARD_NAME + 48] = "";
+    char        where[SK_BOARD_NAME + SK_HOST_NAME + 48] = "";
     const char *method = job->kind == SK__METHOD ? job->function->cls->methods[job->method] : "";
     const char *colon = *method ? ": " : "";
     if (job->state == SK__SENT)
-        snprintf(where, sizeof where, "%s runs it (process %d)", job->peer->name, job->peer->pid);
+        snprintf(where, sizeof where, "%s runs it (process %d%s%s)", job->peer->name, job->peer->pid,
+                 job->peer->host ? " on " : "", job->peer->host ? job->peer->host->name : "");
     else if (job->state == SK__RUNNING) snprintf(where, sizeof where, "a thread runs it");
     else if (job->n_missing > 0) snprintf(where, sizeof where, "it waits for %u arguments", job->n_missing);
     else if (job->actor && job->actor->state != SK_ACTOR_ALIVE)
