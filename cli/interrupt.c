@@ -11,9 +11,8 @@ static volatile int interrupted;
 static const char *volatile the_message;
 
 static void on_signal(int signal_number) {
-    (void)signal_number;
     if (interrupted) _exit(SK_EXIT_INTERRUPTED);
-    interrupted = 1;
+    interrupted = signal_number;
     int saved = errno;
     const char *message = the_message;
     if (message && write(STDERR_FILENO, message, strlen(message)) < 0) { /* nowhere to tell that */

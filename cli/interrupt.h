@@ -4,7 +4,7 @@
 #ifndef SK_CLI_INTERRUPT_H
 #define SK_CLI_INTERRUPT_H
 
-/* The flag: non-zero after the first signal. Static storage. `message` (nullable, static storage) is written
+/* The flag: 0, the first signal's number after it came. Static storage. `message` (nullable, static storage) is written
  * to stderr then, so that nobody waits in doubt. */
 const volatile int *sk_interrupt_install(const char *message);
 

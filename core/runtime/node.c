@@ -36,8 +36,10 @@ void sk__node_fail(sk__node *self, sk__node_end end, const sk_error *err) {
 }
 
 static bool try_link(sk__node *self, const sk_link_frame *frame) {
-    sk_error  err = {0};
-    sk_status status = sk_link_send(self->link, frame, &self->order, &err);
+    sk_error      err = {0};
+    sk_link_frame ours = *frame;
+    ours.session = self->session;
+    sk_status status = sk_link_send(self->link, &ours, &self->order, &err);
     if (status == SK_OK) return true;
     self->is_full = true;
     /* Not connected now: it connects by itself, or the head's silence is noticed. */
@@ -256,7 +258,7 @@ static sk_status await_welcome(sk__node *self, int64_t until_ns, int64_t *tell_n
     bool          is_sent = false;
     for (;;) {
         int64_t now_ns = sk_clock_now_ns();
-        if (is_interrupted(self)) return SK_FAIL(reterr, SK_EINTERRUPTED, "was told to end while it waited for the head");
+        if (is_interrupted(self)) return SK_FAIL(reterr, SK_EINTERRUPTED, "was told to end");
         self->is_full = false;
         if (!is_sent) is_sent = sk__node_try_send(self, &join);
         while (self->end == SK__NODE_GOES_ON && next_frame(self, &frame)) {
@@ -371,7 +373,8 @@ static void close_session(sk__node *self) {
     sk_supervisor_destroy(&self->supervisor); /* kills them */
     stop_ears(self);
     if (self->link && is_ours) {
-        sk_link_frame leave = {.kind = SK_WIRE_LEAVE, .payload = why, .size = strlen(why)};
+        sk_link_frame leave = {.kind = SK_WIRE_LEAVE, .session = self->session, .payload = why,
+                               .size = strnlen(why, SK_WIRE_TEXT_MAX)};
         sk_error      ignored = {0};
         self->is_full = false;
         if (sk_link_send(self->link, &leave, &self->order, &ignored) != SK_OK)
@@ -424,11 +427,18 @@ static sk_status tell_end(const sk__node *self, sk_error *reterr) {
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------ */
-static void find_name(sk__node *self) {
+static sk_status find_name(sk__node *self, sk_error *reterr) {
     const char *name = self->params->name && *self->params->name ? self->params->name : getenv("SLURMD_NODENAME");
     char        host[256] = "";
     if ((!name || !*name) && gethostname(host, sizeof host - 1) == 0) name = host;
-    snprintf(self->name, sizeof self->name, "%s", name && *name ? name : "unnamed");
+    if (!name || !*name) name = "unnamed";
+    bool is_plain = true;
+    for (const char *at = name; *at; at++) is_plain = is_plain && (unsigned char)*at >= ' ' && *at != 0x7f;
+    if (!is_plain || strlen(name) >= sizeof self->name)
+        return SK_FAIL(reterr, SK_EINVAL, "a host's name has up to %zu characters that can be printed, got %s",
+                       sizeof self->name - 1, is_plain ? name : "one that cannot");
+    snprintf(self->name, sizeof self->name, "%s", name);
+    return SK_OK;
 }
 
 static void pause_ms(const sk__node *self, int ms) {
@@ -458,9 +468,8 @@ sk_status sk_node_run(const sk_node_params *params, sk_error *reterr) {
     if (!self) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a node");
     memset(self, 0, sizeof *self);
     self->params = params;
-    find_name(self);
-    sk_status status = SK_OK;
-    if (!params->plain)
+    sk_status status = find_name(self, reterr);
+    if (status == SK_OK && !params->plain)
         status = sk_cluster_key_find(params->key_path, SK_KEY_MUST_EXIST, &self->key, self->key_where, reterr);
     if (status == SK_OK) status = live(self, reterr);
     sk_cluster_key_forget(&self->key);

@@ -498,15 +498,20 @@ static bool serve(sk__node *self, sk__node_worker *worker) {
     return false;
 }
 
-void sk__node_serve_workers(sk__node *self) {
-    take_deaths(self);
-    for (int i = 0; i < SK_BOARD_LINES / 64; i++) {
-        uint64_t bits = atomic_load_explicit(&self->mail[i], memory_order_relaxed) ? atomic_exchange(&self->mail[i], 0) : 0;
-        for (; bits; bits &= bits - 1) {
+/* What the ears have heard. */
+static void take_marks(sk__node *self) {
+    for (int i = 0; i < SK_COUNT(self->mail); i++) {
+        if (atomic_load_explicit(&self->mail[i], memory_order_relaxed) == 0) continue;
+        for (uint64_t bits = atomic_exchange(&self->mail[i], 0); bits; bits &= bits - 1) {
             sk__node_worker *worker = self->workers[i * 64 + __builtin_ctzll(bits)];
             if (worker) worker->has_mail = true;
         }
     }
+}
+
+void sk__node_serve_workers(sk__node *self) {
+    take_deaths(self);
+    take_marks(self);
     for (int i = 0; i < self->n_lines; i++) {
         sk__node_worker *worker = self->workers[i];
         if (!worker) continue;
