@@ -15,6 +15,7 @@ enum { WAITS_SHOWN = 8 };
 sk_board_sample sk_board_sample_take(const sk_board_view *view) {
     sk_board_sample sample = {.at_ns = sk_clock_now_ns()};
     sk_board_read(view, &view->board->counters, &sample.counters, sizeof sample.counters);
+    sk_hosts_sample_take(view, &sample.hosts);
     return sample;
 }
 
@@ -23,7 +24,7 @@ static void count_workers(const sk_board_worker *workers, sk_summary *to) {
     for (const sk_board_worker *w = workers; w < workers + SK_BOARD_LINES; w++) {
         if (w->state <= SK_WORKER_NONE || w->state > SK_WORKER_STOPPING) continue;
         to->n_workers[w->state]++;
-        if (!sk_process_look(w->pid, &process) || !process.is_stopped) continue;
+        if (w->host != 0 || !sk_process_look(w->pid, &process) || !process.is_stopped) continue;
         if (to->n_stopped < SK_SUMMARY_STOPPED) to->stopped[to->n_stopped] = *w;
         to->n_stopped++;
     }
@@ -88,6 +89,8 @@ sk_status sk_summary_take(const sk_program *program, const sk_board_sample *befo
     look_at_waits(&program->view, self);
     look_at_resources(&program->view, self);
     self->is_stuck = self->n_waits > 0 && self->progress_s > STUCK_S && !self->process.is_ended;
+    bool looks_alive = !self->process.is_ended && !self->process.is_stopped;
+    SK_TRY(sk_hosts_summary_take(&program->view, &before->hosts, self->now.at_ns, looks_alive, &self->hosts, reterr));
     return look_at_states(&program->view, self, reterr);
 }
 
@@ -198,12 +201,16 @@ static void print_objects(const sk_summary *self, FILE *out) {
 static void print_faults(const sk_summary *self, FILE *out) {
     const sk_board_counters *c = &self->now.counters;
     int n = 0;
-    if (!(c->n_worker_deaths || c->n_restarts || c->n_rebuilt || c->n_malformed)) return;
+    if (!(c->n_worker_deaths || c->n_restarts || c->n_rebuilt || c->n_malformed || c->n_hosts_lost || c->n_refused))
+        return;
     fputs("faults     ", out);
     print_part(out, &n, c->n_worker_deaths, c->n_worker_deaths == 1 ? "worker died" : "workers died", false);
     print_part(out, &n, c->n_restarts, c->n_restarts == 1 ? "restart of an actor" : "restarts of actors", false);
     print_part(out, &n, c->n_rebuilt, c->n_rebuilt == 1 ? "lost object made again" : "lost objects made again", false);
     print_part(out, &n, c->n_malformed, c->n_malformed == 1 ? "malformed message" : "malformed messages", false);
+    print_part(out, &n, c->n_hosts_lost, c->n_hosts_lost == 1 ? "host lost" : "hosts lost", false);
+    print_part(out, &n, c->n_refused, c->n_refused == 1 ? "connection refused (no key, or another)"
+                                                        : "connections refused (no key, or another)", false);
     fputc('\n', out);
 }
 
@@ -228,6 +235,7 @@ static void print_warnings(const sk_summary *self, FILE *out) {
     if (self->n_stopped > SK_SUMMARY_STOPPED)
         fprintf(out, "warning: %d more workers are stopped\n", self->n_stopped - SK_SUMMARY_STOPPED);
     sk_text_span(self->progress_s, age);
+    sk_hosts_summary_print_troubles(&self->hosts, self->now.at_ns, out);
     if (self->is_stuck) fprintf(out, "warning: nothing has ended for %s, and someone waits\n", age);
 }
 
@@ -236,6 +244,7 @@ void sk_summary_print(const sk_summary *self, FILE *out) {
     sk_text_span(self->uptime_s, up);
     sk_text_span(self->progress_s, age);
     fprintf(out, "%s, pid %d, %s, up %s\n", self->program->name, self->program->pid, state_text(self), up);
+    sk_hosts_summary_print(&self->hosts, out);
     print_workers(self, out);
     print_actors(self, out);
     print_tasks(self, out);
@@ -288,7 +297,8 @@ static void add_counters(const sk_summary *self, sk_json_line *line) {
                             {"spilled_bytes", c->spilled_bytes}, {"spill_max_bytes", c->spill_bytes},
                             {"spills", c->n_spills}, {"unspills", c->n_unspills}};
     const pair faults[] = {{"worker_deaths", c->n_worker_deaths}, {"actor_restarts", c->n_restarts},
-                           {"objects_rebuilt", c->n_rebuilt}, {"malformed", c->n_malformed}};
+                           {"objects_rebuilt", c->n_rebuilt}, {"malformed", c->n_malformed},
+                           {"hosts_lost", c->n_hosts_lost}, {"connections_refused", c->n_refused}};
     add_object(line, "tasks", tasks, SK_COUNT(tasks));
     sk_json_line_number(line, "done_per_s", self->done_per_s);
     sk_json_line_number(line, "failed_per_s", self->failed_per_s);
@@ -342,6 +352,7 @@ sk_status sk_summary_print_json(const sk_summary *self, FILE *out, sk_error *ret
     add_states(self, &line);
     add_counters(self, &line);
     add_lists(self, &line);
+    sk_hosts_summary_add(&self->hosts, self->now.at_ns, &line);
     SK_TRY(sk_json_line_finish(&line, &text, reterr));
     fprintf(out, "%s\n", text);
     free(text);

@@ -1,6 +1,7 @@
 /* board_summary: a program at a glance: who works, what waits, what is used, and what looks wrong. */
 #ifndef SK_CLI_BOARD_SUMMARY_H
 #define SK_CLI_BOARD_SUMMARY_H
+#include "cli/board_hosts.h"
 #include "cli/board_view.h"
 #include "cli/report.h"
 
@@ -10,6 +11,7 @@ enum { SK_SUMMARY_STOPPED = 8 }; /* stopped workers that are named */
 typedef struct sk_board_sample {
     int64_t           at_ns;
     sk_board_counters counters;
+    sk_hosts_sample   hosts;
 } sk_board_sample;
 sk_board_sample sk_board_sample_take(const sk_board_view *view);
 
@@ -24,6 +26,7 @@ typedef struct sk_summary {
     sk_board_resource resources[SK_BOARD_RESOURCES];
     sk_board_wait     waits[SK_BOARD_WAITS]; /* longest first */
     sk_board_worker   stopped[SK_SUMMARY_STOPPED];
+    sk_hosts_summary  hosts;
     bool              is_stuck; /* nothing has ended for long, and someone waits */
 } sk_summary;
 /* Look at the program; the rates are those since `before`. SK_ENOMEM. */

@@ -71,13 +71,14 @@ void sk_board_rows_runs(const sk_board_view *view, sk_report *report) {
     run             *rows = malloc(SK_BOARD_LINES * sizeof *rows);
     int64_t          now_ns = sk_clock_now_ns();
     int              n = 0;
-    bool             is_there = table && rows;
+    bool             is_there = table && rows, has_cluster = sk_board_has_cluster(view);
     report->broken |= !is_there;
     for (int i = 0; is_there && i < SK_BOARD_LINES; i++) n += look_at_run(view, i, &table[i], &rows[n]);
     if (is_there) qsort(rows, (size_t)n, sizeof *rows, by_start);
     for (int i = 0; i < n; i++) {
         if (report->json) sk_report_text(report, "row", "", "run");
         sk_report_field(report, "worker", "worker", rows[i].worker->name, sizeof rows[i].worker->name);
+        sk_report_host(report, view, has_cluster, rows[i].worker->host);
         sk_report_number(report, "pid", "pid", rows[i].worker->pid);
         sk_report_id(report, "job", "runs", rows[i].job);
         sk_report_seconds(report, "for_s", "for", sk_board_age_s(rows[i].since_ns, now_ns));
@@ -93,15 +94,17 @@ static const char *placement_text(int32_t placement) {
     return placement == SK_PLACE_INLINE    ? "inline"
            : placement == SK_PLACE_THREAD  ? "thread"
            : placement == SK_PLACE_PROCESS ? "process"
+           : placement == SK_PLACE_REMOTE  ? "remote"
            : placement == SK_PLACE_DEFAULT ? "default"
                                            : "?";
 }
 
-static void actor_row(const sk_board_actor *actor, sk_report *to) {
+static void actor_row(const sk_board_view *view, const sk_board_actor *actor, bool has_cluster, sk_report *to) {
     sk_report_field(to, "name", "name", actor->name, sizeof actor->name);
     sk_report_field(to, "class", "class", actor->class_name, sizeof actor->class_name);
     sk_report_text(to, "state", "state", sk_board_actor_state_text(actor->state));
     sk_report_text(to, "placement", "runs in", placement_text(actor->placement));
+    sk_report_host(to, view, has_cluster, actor->host);
     if (actor->pid > 0) sk_report_number(to, "pid", "pid", actor->pid);
     else sk_report_none(to, "pid", "pid");
     sk_report_count(to, "restarts", "restarts", actor->n_restarts);
@@ -114,9 +117,10 @@ static void actor_row(const sk_board_actor *actor, sk_report *to) {
 
 void sk_board_rows_actors(const sk_board_view *view, sk_report *report) {
     sk_board_actor *rows = sk_board_read_table(view, view->board->actors, sizeof view->board->actors);
+    bool            has_cluster = sk_board_has_cluster(view);
     report->broken |= !rows;
     for (int i = 0; rows && i < SK_BOARD_ACTORS; i++)
-        if (rows[i].state != SK_ACTOR_NONE) actor_row(&rows[i], report);
+        if (rows[i].state != SK_ACTOR_NONE) actor_row(view, &rows[i], has_cluster, report);
     free(rows);
 }
 
@@ -158,16 +162,21 @@ void sk_board_rows_objects(const sk_board_view *view, sk_report *report) {
 
 /* ---- workers ---- */
 
-static void worker_row(const sk_board_worker *worker, int64_t now_ns, sk_report *to) {
-    sk_process process;
-    bool       is_there = sk_process_look(worker->pid, &process);
+/* What the system says counts more than what the driver last knew; of other hosts it says nothing. */
+static const char *worker_state(const sk_board_worker *worker, const sk_process *process, bool is_there) {
+    if (process->is_stopped) return "stopped";
+    bool is_known = is_there || worker->host != 0 || worker->pid <= 0;
+    return is_known ? sk_board_worker_state_text(worker->state) : "ended";
+}
+
+static void worker_row(const sk_board_view *view, const sk_board_worker *worker, int64_t now_ns, bool has_cluster,
+                       sk_report *to) {
+    sk_process process = {0};
+    bool       is_there = worker->host == 0 && sk_process_look(worker->pid, &process);
     sk_report_field(to, "name", "name", worker->name, sizeof worker->name);
+    sk_report_host(to, view, has_cluster, worker->host);
     sk_report_number(to, "pid", "pid", worker->pid);
-    /* What the system says counts more than what the driver last knew. */
-    sk_report_text(to, "state", "state", process.is_stopped ? "stopped"
-                                         : is_there || worker->pid <= 0
-                                             ? sk_board_worker_state_text(worker->state)
-                                             : "ended");
+    sk_report_text(to, "state", "state", worker_state(worker, &process, is_there));
     sk_report_seconds(to, "for_s", "for", sk_board_age_s(worker->since_ns, now_ns));
     sk_report_seconds(to, "up_s", "up", sk_board_age_s(worker->started_ns, now_ns));
     sk_report_count(to, "done", "done", worker->n_done);
@@ -186,8 +195,9 @@ static void worker_row(const sk_board_worker *worker, int64_t now_ns, sk_report 
 void sk_board_rows_workers(const sk_board_view *view, sk_report *report) {
     sk_board_worker *rows = sk_board_read_table(view, view->board->workers, sizeof view->board->workers);
     int64_t          now_ns = sk_clock_now_ns();
+    bool             has_cluster = sk_board_has_cluster(view);
     report->broken |= !rows;
     for (int i = 0; rows && i < SK_BOARD_LINES; i++)
-        if (rows[i].state != SK_WORKER_NONE) worker_row(&rows[i], now_ns, report);
+        if (rows[i].state != SK_WORKER_NONE) worker_row(view, &rows[i], now_ns, has_cluster, report);
     free(rows);
 }

@@ -1,7 +1,7 @@
 /* board_tables: the tables of a board as rows of a report. */
 #ifndef SK_CLI_BOARD_TABLES_H
 #define SK_CLI_BOARD_TABLES_H
-#include "cli/board_view.h"
+#include "cli/board_hosts.h"
 #include "cli/report.h"
 
 /* Each adds its rows to an empty report. */

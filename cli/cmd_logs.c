@@ -1,5 +1,6 @@
 /* skiff logs: what an actor or a worker process printed, of a running program or, by folder, of one that has ended. */
 #include "cli/args.h"
+#include "cli/board_hosts.h"
 #include "cli/board_view.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
@@ -91,14 +92,30 @@ static bool is_named(const char *who, const char *name) {
     return strnlen(name, SK_BOARD_NAME) == strlen(who) && memcmp(name, who, strlen(who)) == 0;
 }
 
-/* The worker called `who`, or of that pid. */
+/* The worker called `who`, or of that pid; of several (other hosts have their own pids) one of this host. */
 static bool find_worker(const sk_program *program, const char *who, int pid, sk_board_worker *ret_worker) {
+    sk_board_worker worker;
+    bool            is_found = false;
     for (int i = 0; i < SK_BOARD_LINES; i++) {
-        sk_board_read(&program->view, &program->view.board->workers[i], ret_worker, sizeof *ret_worker);
-        if (ret_worker->state == SK_WORKER_NONE) continue;
-        if (is_named(who, ret_worker->name) || (pid > 0 && pid == ret_worker->pid)) return true;
+        sk_board_read(&program->view, &program->view.board->workers[i], &worker, sizeof worker);
+        if (worker.state == SK_WORKER_NONE || (is_found && worker.host != 0)) continue;
+        if (!is_named(who, worker.name) && (pid <= 0 || pid != worker.pid)) continue;
+        *ret_worker = worker;
+        is_found = true;
+        if (worker.host == 0) break;
     }
-    return false;
+    return is_found;
+}
+
+/* What a worker on another host prints lies there. */
+static int tell_where(const sk_program *program, const char *who, const sk_board_worker *worker) {
+    char name[SK_BOARD_NAME + 1], host[4 * SK_BOARD_NAME], path[4 * sizeof worker->log_path];
+    sk_board_host_name(&program->view, worker->host, name);
+    sk_text_safe(name, sizeof name, host, sizeof host);
+    sk_text_safe(worker->log_path, sizeof worker->log_path, path, sizeof path);
+    fprintf(stderr, "\"%s\" runs on host %s (pid %d there), and its log is there too: %s\n", who, host,
+            worker->pid, path[0] ? path : "in the node's --log-dir, or without that in its standard error");
+    return SK_EXIT_FAILED;
 }
 
 /* Is it an actor of the driver's own process, or the driver? */
@@ -107,7 +124,7 @@ static bool is_inside(const sk_program *program, const char *who, int pid) {
     if (pid == program->pid) return true;
     for (int i = 0; i < SK_BOARD_ACTORS; i++) {
         sk_board_read(&program->view, &program->view.board->actors[i], &actor, sizeof actor);
-        if (actor.state != SK_ACTOR_NONE && actor.pid == program->pid && is_named(who, actor.name)) return true;
+        if (actor.state != SK_ACTOR_NONE && actor.pid == program->pid && actor.host == 0 && is_named(who, actor.name)) return true;
     }
     return false;
 }
@@ -119,6 +136,7 @@ static int find_in_program(const sk_program *program, const char *who, found *re
     long            number = strtol(who, &end, 10);
     int             pid = *who && !*end && number > 0 && number <= INT_MAX ? (int)number : 0;
     bool            is_worker = find_worker(program, who, pid, &worker);
+    if (is_worker && worker.host != 0) return tell_where(program, who, &worker);
     if (is_worker && worker.log_path[0]) {
         ret_found->pid = worker.pid;
         if (path_of(program, worker.log_path, sizeof worker.log_path, ret_found->path)) return SK_EXIT_DONE;

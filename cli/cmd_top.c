@@ -119,7 +119,16 @@ static int add_table(const sk_board_view *view, sk_board_rows_fn rows, int max_r
     return sk_report_print(&report, to, empty);
 }
 
-/* The summary, then functions and workers with what room is left; SK_EXIT_DONE, or the exit code. */
+static int add_hosts(const sk_program *program, const sk_board_sample *before, int max_rows, FILE *to) {
+    sk_report report;
+    sk_report_init(&report, false);
+    report.max_rows = max_rows;
+    sk_board_rows_host_rates(&program->view, &before->hosts, &report);
+    fputc('\n', to);
+    return sk_report_print(&report, to, "no host has joined");
+}
+
+/* The summary, then functions, workers and hosts with what room is left; SK_EXIT_DONE, or the exit code. */
 static int draw(const screen *self, const sk_program *program, const sk_board_sample *before, char **ret_text) {
     size_t     size;
     sk_summary summary;
@@ -132,10 +141,11 @@ static int draw(const screen *self, const sk_program *program, const sk_board_sa
     sk_summary_print(&summary, to);
     fflush(to);
     int room = self->live ? self->rows - count_lines(*ret_text) : 0;
-    int half = !self->live ? ROWS_PLAIN : room / 2 - 3 > ROWS_MIN ? room / 2 - 3 : ROWS_MIN; /* blank, head, "more" */
-    int code = add_table(&program->view, sk_board_rows_functions, half, "no tasks yet", to);
-    if (code == SK_EXIT_DONE)
-        code = add_table(&program->view, sk_board_rows_workers, half, "no workers", to);
+    int share = room / (summary.hosts.has_cluster ? 3 : 2) - 3; /* less a blank line, the head, "more" */
+    int max_rows = !self->live ? ROWS_PLAIN : share > ROWS_MIN ? share : ROWS_MIN;
+    int code = add_table(&program->view, sk_board_rows_functions, max_rows, "no tasks yet", to);
+    if (code == SK_EXIT_DONE && summary.hosts.has_cluster) code = add_hosts(program, before, max_rows, to);
+    if (code == SK_EXIT_DONE) code = add_table(&program->view, sk_board_rows_workers, max_rows, "no workers", to);
     if (fclose(to) == 0 && code == SK_EXIT_DONE) return SK_EXIT_DONE;
     free(*ret_text);
     return SK_EXIT_FAILED;

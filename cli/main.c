@@ -21,6 +21,7 @@ typedef struct command {
 
 static const command commands[] = {
     {"train", sk_cmd_train, "train from a config file"},
+    {"cluster", sk_cmd_cluster, "train over many hosts that a scheduler has"},
     {"eval", sk_cmd_eval, "evaluate a trained policy"},
     {"play", sk_cmd_play, "film a trained policy at work"},
     {"export", sk_cmd_export, "write a trained policy as C source"},
@@ -30,10 +31,11 @@ static const command commands[] = {
     {"new-env", sk_cmd_new_env, "write a new environment to start from"},
     {"rollout", sk_cmd_rollout, "step an environment with given or random actions"},
     {"status", sk_cmd_status, "show a running program at a glance"},
-    {"list", sk_cmd_list, "list its tasks, actors, objects or processes"},
+    {"list", sk_cmd_list, "list its tasks, actors, objects, processes or hosts"},
     {"top", sk_cmd_top, "watch it"},
     {"timeline", sk_cmd_timeline, "write what ran when, as a trace"},
     {"logs", sk_cmd_logs, "show what an actor or a process of it printed"},
+    {"node", sk_cmd_node, "run workers for a program on another host"},
     {"bench", sk_cmd_bench, "measure speed on this machine"},
     {"version", sk_cmd_version, "show versions and the kernels in use"},
     {"help", cmd_help, "show this, or how a command is used"},

@@ -48,6 +48,12 @@ void sk_text_bytes(double bytes, char ret_text[SK_REPORT_TEXT]) {
     snprintf(ret_text, SK_REPORT_TEXT, "%.*f %s", decimals, bytes, units[u]);
 }
 
+void sk_text_byte_rate(double bytes_per_s, char ret_text[SK_REPORT_TEXT]) {
+    char bytes[SK_REPORT_TEXT];
+    sk_text_bytes(bytes_per_s, bytes);
+    snprintf(ret_text, SK_REPORT_TEXT, "%.*s/s", SK_REPORT_TEXT - 3, bytes);
+}
+
 void sk_text_span(double seconds, char ret_text[SK_REPORT_TEXT]) {
     static const struct {
         double      from;
@@ -160,6 +166,16 @@ void sk_report_bytes(sk_report *self, const char *key, const char *head, uint64_
         return;
     }
     sk_text_bytes((double)bytes, text);
+    cell(self, head, text, true);
+}
+
+void sk_report_byte_rate(sk_report *self, const char *key, const char *head, double bytes_per_s) {
+    char text[SK_REPORT_TEXT];
+    if (self->json) {
+        sk_json_line_number(line_of(self), key, bytes_per_s);
+        return;
+    }
+    sk_text_byte_rate(bytes_per_s, text);
     cell(self, head, text, true);
 }
 

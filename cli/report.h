@@ -36,13 +36,14 @@ typedef struct sk_report {
 } sk_report;
 
 void sk_report_init(sk_report *self, bool json);
-/* A cell: a text; a field of at most `size` bytes, which need not be terminated; 1,234; 1234; "12.5 MiB"; "12 ms";
- * hexadecimal; "-". */
+/* A cell: a text; a field of at most `size` bytes, which need not be terminated; 1,234; 1234; "12.5 MiB"; "1.25 MiB/s";
+ * "12 ms"; hexadecimal; "-". */
 void sk_report_text(sk_report *self, const char *key, const char *head, const char *text);
 void sk_report_field(sk_report *self, const char *key, const char *head, const char *field, size_t size);
 void sk_report_count(sk_report *self, const char *key, const char *head, uint64_t count);
 void sk_report_number(sk_report *self, const char *key, const char *head, int64_t number);
 void sk_report_bytes(sk_report *self, const char *key, const char *head, uint64_t bytes);
+void sk_report_byte_rate(sk_report *self, const char *key, const char *head, double bytes_per_s);
 void sk_report_seconds(sk_report *self, const char *key, const char *head, double seconds);
 void sk_report_id(sk_report *self, const char *key, const char *head, uint64_t id);
 void sk_report_none(sk_report *self, const char *key, const char *head);
@@ -54,6 +55,7 @@ int sk_report_print(sk_report *self, FILE *out, const char *empty);
 /* `field`, of at most `n` bytes, so that any terminal shows it as one line; terminated, cut at `size`. */
 void sk_text_safe(const char *field, size_t n, char *ret_text, size_t size);
 void sk_text_bytes(double bytes, char ret_text[SK_REPORT_TEXT]);  /* "512 B", "1.50 GiB"          */
+void sk_text_byte_rate(double bytes_per_s, char ret_text[SK_REPORT_TEXT]); /* "1.50 GiB/s"      */
 void sk_text_span(double seconds, char ret_text[SK_REPORT_TEXT]); /* "250 ns", "1.5 s", "1:02:03" */
 /* For JSON, whose readers know 63 bits. */
 int64_t sk_json_count(uint64_t count);

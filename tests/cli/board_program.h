@@ -107,6 +107,21 @@ HELPER void add_actor(int at, int state, const char *name, const char *how_it_en
     snprintf(a->end, sizeof a->end, "%s", how_it_ended);
 }
 
+/* The program has a cluster, and further hosts join there. */
+HELPER void have_cluster(void) { snprintf(board->endpoint, sizeof board->endpoint, "tcp://10.0.0.1:7711"); }
+
+/* Host `number` since a minute, heard just now. */
+HELPER sk_board_host *add_host(int number, int state, const char *name, const char *how_it_ended) {
+    sk_board_host *h = &board->hosts[number];
+    *h = (sk_board_host){.state = state, .pid = 900 + number, .since_ns = ago(60), .heard_ns = LATER,
+                         .round_trip_ns = 250000, .n_workers = 3, .n_copies = 2, .cpu_total = 4, .cpu_free = 1.5,
+                         .bytes_in = 5 << 20, .bytes_out = 70 << 20, .n_frames_in = 40, .n_frames_out = 50,
+                         .copied_bytes = 2 << 20, .store_bytes = 1 << 30};
+    snprintf(h->name, sizeof h->name, "%s", name);
+    snprintf(h->end, sizeof h->end, "%s", how_it_ended);
+    return h;
+}
+
 HELPER void fill_counters(void) {
     board->counters = (sk_board_counters){
         .n_submitted = 5000, .n_done = 4000, .n_failed = 12, .n_retried = 3, .n_canceled = 1,

@@ -297,6 +297,8 @@ static void scribble_tables(bool keep_states) {
     scribble(actors, 200 * sizeof actors[0]);
     scribble(&actors[SK_BOARD_ACTORS - 1], sizeof actors[0]);
     scribble(board->objects, sizeof board->objects);
+    scribble(board->hosts, sizeof board->hosts);
+    scribble(board->endpoint, sizeof board->endpoint);
     scribble(board->events, 3000 * sizeof board->events[0]);
     atomic_store(&board->n_events, draw() % 2 ? draw() : draw() % 3000);
     for (int i = 0; i < 200; i++) {
@@ -305,6 +307,10 @@ static void scribble_tables(bool keep_states) {
         if (!keep_states) continue;
         board->workers[i].state = (int32_t)(draw() % 8) - 1;
         actors[i].state = (int32_t)(draw() % 9) - 1;
+        board->hosts[i].state = (int32_t)(draw() % 7) - 1;
+        board->workers[i].host = (int32_t)(draw() % 300) - 20;
+        actors[i].host = (int32_t)(draw() % 300) - 20;
+        board->events[i].host = (int32_t)(draw() % 300) - 20;
     }
 }
 
@@ -329,14 +335,14 @@ static void check_lines(bool json) {
 Test(board, any_bytes_in_the_tables_do_no_harm, .init = begin, .fini = end) {
     static const char *const lines[] = {"status", "status --json", "list tasks", "list tasks --json", "list actors",
                                         "list actors --json", "list objects", "list objects --json", "list workers",
-                                        "list workers --json", "top --count 1", "timeline trace.json",
-                                        "logs worker-1", "logs 12345"};
+                                        "list workers --json", "list hosts", "list hosts --json",
+                                        "top --count 1", "timeline trace.json", "logs worker-1", "logs 12345"};
     for (int round = 0; round < 4; round++) {
         uint64_t seed = random_state;
         scribble_tables(round % 2 == 0);
         for (int i = 0; i < SK_COUNT(lines); i++) {
             int code = run_here(lines[i]);
-            cr_assert(code == 0 || (i >= 11 && (code == 1 || code == 2)), "%s with seed %llx: %d: %s", lines[i],
+            cr_assert(code == 0 || (i >= 14 && (code == 1 || code == 2)), "%s with seed %llx: %d: %s", lines[i],
                       (unsigned long long)seed, code, err);
             check_lines(strstr(lines[i], "--json") != NULL);
         }
@@ -349,7 +355,7 @@ Test(board, any_bytes_in_the_tables_do_no_harm, .init = begin, .fini = end) {
 /* The tables are some 14 MB of memory that nobody has touched yet. */
 Test(board, looking_at_it_takes_no_memory_of_the_program, .init = begin, .fini = end) {
     static const char *const lines[] = {"status", "list tasks", "list actors", "list objects", "list workers",
-                                        "top --count 1", "timeline trace.json", "logs nobody"};
+                                        "list hosts", "top --count 1", "timeline trace.json", "logs nobody"};
     char path[64];
     struct stat before, after;
     snprintf(path, sizeof path, "/proc/self/fd/%d", sk_block_get_ref(block).fd);

@@ -150,6 +150,57 @@ Test(timeline, names_processes_and_escapes_what_json_needs_escaped) {
     drop_rig(&self);
 }
 
+Test(timeline, keeps_processes_of_different_hosts_apart) {
+    rig self = make_rig();
+    strcpy(self.board->hosts[1].name, "n1");
+    memset(self.board->hosts[SK_BOARD_HOSTS - 1].name, 'h', SK_BOARD_NAME);
+    static const struct {
+        int host, line, pid;
+        const char *name; /* of its worker; NULL: that is gone */
+    } workers[] = {{0, 0, 77, "runner-0"}, {1, 1, 77, "runner-1"}, {SK_BOARD_HOSTS - 1, 2, 77, "runner-2"},
+                   {1, 3, 4194303, NULL}, {0, 4, 78, NULL}, {2, 5, 77, NULL}};
+    for (int i = 0; i < SK_COUNT(workers); i++) {
+        sk_board_worker *row = &self.board->workers[workers[i].line];
+        sk_board_event event = {.pid = workers[i].pid, .thread = workers[i].line, .method = -1};
+        event.host = row->host = workers[i].host;
+        if (workers[i].name) {
+            row->pid = workers[i].pid;
+            strcpy(row->name, workers[i].name);
+        }
+        for (int n = 0; n < 2; n++) sk_board_add_event(self.board, &event);
+    }
+    /* Damaged: host numbers that are none. */
+    sk_board_add_event(self.board, &(sk_board_event){.pid = 77, .thread = 9, .host = SK_BOARD_HOSTS, .method = -1});
+    sk_board_add_event(self.board, &(sk_board_event){.pid = -5, .thread = 9, .host = 1, .method = -1});
+    write_timeline(&self);
+
+    json_t *root = NULL, *runs = load(&self, "X", &root);
+    double  number[SK_COUNT(workers)];
+    for (int i = 0; i < SK_COUNT(workers); i++) {
+        number[i] = number_of(json_array_get(runs, 2 * (size_t)i), "pid");
+        cr_assert_eq(number_of(json_array_get(runs, 2 * (size_t)i + 1), "pid"), number[i]);
+        cr_assert(number[i] >= 0 && number[i] <= UINT32_MAX, "viewers read 32 bits");
+        cr_assert(workers[i].host != 0 || number[i] == workers[i].pid);
+        for (int j = 0; j < i; j++) cr_assert_neq(number[i], number[j], "%d and %d are one process", i, j);
+    }
+    json_decref(root);
+
+    json_t *names = load(&self, "M", &root);
+    char long_name[2 * SK_BOARD_NAME];
+    snprintf(long_name, sizeof long_name, "runner-2@%.*s", SK_BOARD_NAME,
+             "hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh");
+    const char *const wanted[] = {"runner-0", "runner-1@n1", long_name, "process 4194303@n1", "process 77@host 2"};
+    static const int of[] = {0, 1, 2, 3, 5};
+    cr_assert_eq(json_array_size(names), 1 + SK_COUNT(wanted), "each once, after the driver");
+    for (int i = 0; i < SK_COUNT(wanted); i++) {
+        const json_t *name = json_array_get(names, (size_t)i + 1);
+        cr_assert_str_eq(text_of(json_object_get(name, "args"), "name"), wanted[i]);
+        cr_assert_eq(number_of(name, "pid"), number[of[i]]);
+    }
+    json_decref(root);
+    drop_rig(&self);
+}
+
 Test(timeline, without_events_is_valid) {
     rig self = make_rig();
     write_timeline(&self);
