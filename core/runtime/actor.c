@@ -95,13 +95,9 @@ sk_status sk__actor_create(sk__driver *d, const sk_actor_params *params, sk__pee
     sk_demand          demand;
     SK_TRY(sk_registry_find_name(d->registry, SK_FUNCTION_CLASS, params->class_name, &cls, reterr));
     SK_TRY(check_params(d, params, reterr));
-    SK_TRY(sk__choose_placement(d, cls, params->placement, &placement, reterr));
-    sk_status status = sk_resources_parse(d->resources, params->resources, params->n_resources,
-                                          SK_REACH_HERE, params->group, params->bundle, &demand, reterr);
-    if (status != SK_OK) {
-        sk_error_prefix(reterr, "%s", params->name ? params->name : params->class_name);
-        return status;
-    }
+    SK_TRY(sk__choose_placement(d, cls, params->placement, params->group, &placement, reterr));
+    SK_TRY(sk__parse_request(d, params->name ? params->name : params->class_name, params->resources,
+                             params->n_resources, placement, params->group, params->bundle, &demand, reterr));
     sk__actor *self = sk__slab_take(&d->actors);
     if (!self) return SK_FAIL(reterr, SK_ENOMEM, "no memory for an actor");
     self->function = cls;
@@ -109,7 +105,7 @@ sk_status sk__actor_create(sk__driver *d, const sk_actor_params *params, sk__pee
     self->demand = demand;
     self->board_row = -1;
     set_params(self, params);
-    status = make_create_job(d, self, params, from, packed, reterr);
+    sk_status status = make_create_job(d, self, params, from, packed, reterr);
     if (status != SK_OK) {
         sk__slab_give(&d->actors, self);
         return status;
@@ -134,7 +130,7 @@ static void wait_for_resources(sk__driver *d, sk__actor *self) {
 
 static void start_process(sk__driver *d, sk__actor *self) {
     sk_error err = {0};
-    if (sk__peer_create(d, self, 0, &self->peer, &err) != SK_OK) {
+    if (sk__peer_create(d, self, self->lease.pool, &self->peer, &err) != SK_OK) {
         sk__job_fail(d, self->create, sk__failure_create(err.status, "%s: %s", self->name, err.msg));
         return;
     }
@@ -143,19 +139,28 @@ static void start_process(sk__driver *d, sk__actor *self) {
     sk__actor_dispatch(d, self);
 }
 
+/* On the best host of those that have it. What it had is kept for a restart, but not beyond its host's end. */
+static bool take_share(sk__driver *d, sk__actor *self) {
+    if (self->has_lease && !sk_resources_is_lost(d->resources, &self->lease)) return true;
+    int host = 0;
+    self->has_lease = false;
+    if (self->placement == SK_PLACE_REMOTE &&
+        sk__hosts_rank(d, &self->demand, self->group, self->bundle, self->create, &host, 1) == 0)
+        return false;
+    self->has_lease = sk_resources_take(d->resources, &self->demand, host, self->group, self->bundle, &self->lease);
+    return self->has_lease;
+}
+
 void sk__actor_start(sk__driver *d, sk__actor *self) {
     if (self->state == SK_ACTOR_DEAD) return;
-    if (!self->has_lease) {
-        self->has_lease = sk_resources_take(d->resources, &self->demand, 0, self->group, self->bundle, &self->lease);
-        if (!self->has_lease) {
-            wait_for_resources(d, self);
-            return;
-        }
+    if (!take_share(d, self)) {
+        wait_for_resources(d, self);
+        return;
     }
     sk__pinned pinned = sk__job_pin(d, self->create);
     if (pinned == SK__PIN_LATER) wait_for_resources(d, self);
     if (pinned != SK__PINNED) return; /* or it has failed, or waits for an argument again */
-    if (self->placement == SK_PLACE_PROCESS) {
+    if (sk__in_process(self->placement)) {
         start_process(d, self);
         return;
     }
@@ -222,7 +227,7 @@ static bool takes_calls(const sk__actor *self) {
 /* The end of a stop: nothing is left to be run. */
 static void finish_stop(sk__driver *d, sk__actor *self) {
     if (!self->stopping || self->stop_sent || self->queue.n > 0 || !takes_calls(self)) return;
-    if (self->placement == SK_PLACE_PROCESS) {
+    if (sk__in_process(self->placement)) {
         self->stop_sent = true;
         sk__peer_stop(d, self->peer);
     } else if (self->n_running == 0) {
@@ -249,13 +254,11 @@ static sk__job *next_call(const sk__actor *self) {
 }
 
 static void dispatch(sk__driver *d, sk__actor *self) {
-    bool sent = false;
+    bool sent = false, in_process = sk__in_process(self->placement);
     while (takes_calls(self)) {
         sk__job *job = next_call(self);
         if (!job) break;
-        if (self->placement == SK_PLACE_PROCESS ? !sk__peer_has_room(self->peer, job)
-                                                : self->n_running >= self->max_concurrency)
-            break;
+        if (in_process ? !sk__peer_has_room(self->peer, job) : self->n_running >= self->max_concurrency) break;
         sk__pinned pinned = sk__job_pin(d, job);
         if (pinned == SK__PIN_LATER) {
             d->starved_actors = true;
@@ -263,7 +266,7 @@ static void dispatch(sk__driver *d, sk__actor *self) {
         }
         if (pinned == SK__PIN_GONE) continue;
         sk__list_remove(job);
-        if (self->placement != SK_PLACE_PROCESS) {
+        if (!in_process) {
             self->n_running++;
             sk__pool_push(d, job);
         } else if (!sk__peer_send_job(d, self->peer, job)) {

@@ -12,7 +12,7 @@
  *   job.c        tasks and calls from creation to end: arguments, answers, retries, cancelling
  *   submit.c     what is asked for becomes a job; checks
  *   program.c    skiff.h for the driver's own program
- *   schedule.c   queues of tasks, fair between callers, and which worker gets the next one
+ *   schedule*.c  queues of tasks, fair between callers; which host and which worker gets the next one
  *   actor.c      actors: starting, restarting, their calls, their end
  *   peer.c       worker processes: spawning, sending, messages, death
  *   request.c    what workers ask for

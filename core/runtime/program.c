@@ -462,7 +462,7 @@ sk_status sk__program_actor_check(sk__driver *d, sk_actor id, int *ret_pid, sk_e
     if (!actor) status = no_actor(id, reterr);
     else if (actor->state == SK_ACTOR_DEAD) status = sk__actor_tell_end(actor, reterr);
     else if (ret_pid)
-        *ret_pid = actor->placement != SK_PLACE_PROCESS ? d->board->pid : actor->peer ? actor->peer->pid : 0;
+        *ret_pid = !sk__in_process(actor->placement) ? d->board->pid : actor->peer ? actor->peer->pid : 0;
     sk__driver_leave(d);
     return status;
 }
@@ -541,8 +541,10 @@ void sk__program_actor_kill(sk__driver *d, sk_actor id, sk_kill_how how) {
 sk_status sk__program_group_create(sk__driver *d, const sk_bundle *bundles, int n, sk_strategy strategy,
                                    sk_group *ret_group, sk_error *reterr) {
     sk__driver_lock(d);
-    sk_status status = sk_resources_group_create(d->resources, bundles, n, strategy, SK_REACH_HERE, ret_group, reterr);
+    sk_status status =
+        sk_resources_group_create(d->resources, bundles, n, strategy, sk__group_reach(d), ret_group, reterr);
     if (status == SK_OK) d->n.n_groups++;
+    else sk__tell_where_hosts_join(d, status, reterr);
     sk__driver_leave(d);
     return status;
 }

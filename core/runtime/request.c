@@ -1,5 +1,6 @@
 /* What worker processes ask for. Nothing they say is believed: ids, extents and counts are checked against what
  * they own. */
+#include "core/runtime/host.h"
 #include "core/runtime/program.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -65,6 +66,8 @@ static bool try_alloc(sk__driver *d, sk__peer *self, uint64_t request, uint64_t 
     sk_extent extent;
     sk_status status = sk__objects_alloc(d, size, &extent, &err);
     if (status == SK_ELIMIT && sk__driver_may_make_room(d) && size <= sk_store_get_stats(d->store).bytes) return false;
+    if (status == SK_OK && self->host && (status = sk__host_note_copy(self->host, extent, &err)) != SK_OK)
+        sk_store_free(d->store, extent);
     if (status == SK_OK && (status = remember_extent(self, extent, &err)) != SK_OK) sk_store_free(d->store, extent);
     if (status == SK_OK) answer(self, request, SK_OK, &extent, sizeof extent);
     else answer_error(self, request, &err);
@@ -245,7 +248,7 @@ static bool on_submit(sk__driver *d, sk__peer *self, const sk_message *m, sk_byt
     sk_extent       blob;
     sk_error        err = {0};
     if (!head || !ids || m->n_args > INT32_MAX || !memchr(head->name, 0, sizeof head->name) || head->placement < 0 ||
-        head->placement > SK_PLACE_PROCESS ||
+        head->placement > SK_PLACE_REMOTE ||
         !take_resources(&payload, head->n_resources < 0 ? 0 : head->n_resources, resources) ||
         !unwrap_blob(d, self, &payload, &blob))
         return false;
@@ -265,7 +268,7 @@ static sk_status create_actor(sk__driver *d, sk__peer *self, const sk_message *m
     sk_extent            blob;
     sk__actor           *actor = NULL;
     if (!head || !memchr(head->class_name, 0, sizeof head->class_name) || !memchr(head->name, 0, sizeof head->name) ||
-        head->placement < 0 || head->placement > SK_PLACE_PROCESS || head->n_args < 0 ||
+        head->placement < 0 || head->placement > SK_PLACE_REMOTE || head->n_args < 0 ||
         !take_resources(&payload, head->n_resources, resources) || !unwrap_blob(d, self, &payload, &blob))
         return SK_FAIL(reterr, SK_ECORRUPT, "a damaged order for an actor");
     sk_actor_params params = {.class_name = head->class_name,
@@ -309,7 +312,8 @@ static sk_status create_group(sk__driver *d, sk__peer *self, const sk_message *m
     }
     if (status == SK_OK)
         status = sk_resources_group_create(d->resources, bundles, (int)m->n_args, (sk_strategy)m->a,
-                                           SK_REACH_HERE, &group, reterr);
+                                           sk__group_reach(d), &group, reterr);
+    if (status != SK_OK) sk__tell_where_hosts_join(d, status, reterr);
     free(bundles);
     free(resources);
     SK_TRY(status);
@@ -332,7 +336,7 @@ static sk_status check_actor(sk__driver *d, sk__peer *self, const sk_message *m,
     const sk__actor *actor = sk__actor_find(d, m->subject);
     if (!actor) return SK_FAIL(reterr, SK_ENOTFOUND, "there is no actor %" PRIx64 " (any more)", m->subject);
     if (actor->state == SK_ACTOR_DEAD) return sk__actor_tell_end(actor, reterr);
-    int64_t pid = actor->placement != SK_PLACE_PROCESS ? d->board->pid : actor->peer ? actor->peer->pid : 0;
+    int64_t pid = !sk__in_process(actor->placement) ? d->board->pid : actor->peer ? actor->peer->pid : 0;
     answer(self, m->job, SK_OK, &pid, sizeof pid);
     return SK_OK;
 }

@@ -460,6 +460,20 @@ bool sk_resources_retake(sk_resources *self, const sk_lease *lease) {
     return true;
 }
 
+bool sk_resources_is_lost(const sk_resources *self, const sk_lease *lease) {
+    SK_ASSERT(self && lease);
+    sk__bundle     *bundle;
+    sk__share_pool *pool;
+    find_owner(self, lease, &bundle, &pool);
+    return !bundle && !pool;
+}
+
+int sk_resources_cpus(const sk_resources *self, int number) {
+    SK_ASSERT(self);
+    const sk__share_pool *pool = pool_at(self, number);
+    return pool ? (int)(pool->total[SK__CPU] / SK__UNITS) : 0;
+}
+
 /* ---- where something may run now ------------------------------------------------------------------------- */
 typedef struct candidate {
     int64_t cpu; /* free */

@@ -70,6 +70,10 @@ bool sk_resources_retake(sk_resources *self, const sk_lease *lease);
  * the lowest number; writes up to max, gives how many. */
 int sk_resources_candidates(const sk_resources *self, const sk_demand *demand, sk_reach reach, sk_group group,
                             int bundle, int *ret_pools, int max);
+/* Was it lost with its host? Nothing is held by it then. */
+bool sk_resources_is_lost(const sk_resources *self, const sk_lease *lease);
+/* Whole cpus that a pool has in all; 0: there is no such pool. */
+int sk_resources_cpus(const sk_resources *self, int pool);
 /* "2 cpu, 0.5 gpu" into text; for messages. */
 void sk_demand_text(const sk_resources *self, const sk_demand *demand, char *ret_text, size_t size);
 

@@ -132,47 +132,79 @@ static bool has_time(const sk__peer *peer, const sk__job *job, int64_t expected_
     return job->timeout_ms == 0 && peer->load_ns + expected_ns <= WINDOW_NS && peer->sent.n < SENT_MAX;
 }
 
-static bool lease(sk__driver *d, sk__peer *peer, sk__class *cls) {
-    if (!sk_resources_take(d->resources, &cls->demand, 0, cls->group, cls->bundle, &peer->lease)) return false;
-    peer->has_lease = true;
-    peer->cls = cls;
-    return true;
+/* Tasks may ask for no cpu at all, so shares alone do not limit the workers of a host. */
+static int workers_max(const sk__driver *d, int host, int n_blocked) {
+    int n_cpus = host == 0 ? d->n_cpus : sk_resources_cpus(d->resources, host);
+    return 4 * (n_cpus > 0 ? n_cpus : 1) + 8 + n_blocked;
 }
 
-/* Of those that run this class the one with the least to do, and any one that is free. */
-static void look_around(sk__driver *d, sk__class *cls, sk__peer **ret_busy, sk__peer **ret_free) {
-    *ret_busy = *ret_free = NULL;
+static bool is_usable(const sk__peer *peer) { return !peer->blocked && !peer->asked_to_stop && !peer->killed_by_us; }
+
+/* Of those that run this class the one with the least to do; of a large job, near its arguments. */
+static sk__peer *find_busy(sk__driver *d, const sk__class *cls, const sk__job *job, bool is_large) {
+    sk__peer *best = NULL;
+    uint64_t  best_bytes = 0;
     for (sk__peer *peer = d->task_peers; peer; peer = peer->task_next) {
-        if (peer->blocked || peer->asked_to_stop || peer->killed_by_us) continue;
-        if (peer->cls == cls && (!*ret_busy || peer->load_ns < (*ret_busy)->load_ns)) *ret_busy = peer;
-        if (!peer->cls && peer->sent.n == 0 && (!*ret_free || peer->hello > (*ret_free)->hello)) *ret_free = peer;
+        if (peer->cls != cls || !is_usable(peer)) continue;
+        uint64_t bytes = is_large ? sk__job_bytes_on(d, job, sk__peer_host(peer)) : 0;
+        if (best && (bytes != best_bytes ? bytes < best_bytes : peer->load_ns >= best->load_ns)) continue;
+        best = peer;
+        best_bytes = bytes;
     }
+    return best;
+}
+
+/* One of that host that is free, else a new one; NULL: not now. */
+static sk__peer *find_free(sk__driver *d, int host) {
+    sk__peer *best = NULL;
+    int       n = 0, n_blocked = 0;
+    sk_error  err = {0};
+    for (sk__peer *peer = d->task_peers; peer; peer = peer->task_next) {
+        if (sk__peer_host(peer) != host) continue;
+        n++;
+        n_blocked += peer->blocked;
+        if (is_usable(peer) && !peer->cls && peer->sent.n == 0 && (!best || peer->hello > best->hello)) best = peer;
+    }
+    if (best || n >= workers_max(d, host, n_blocked)) return best;
+    if (sk__peer_create(d, NULL, host, &best, &err) == SK_OK) return best;
+    if (host == 0 && n == 0) sk__schedule_fail_starts(d, err.status, err.msg);
+    return NULL; /* a further host whose workers cannot start is given up soon */
+}
+
+/* A worker of that host, with the class's share; NULL: not now. */
+static sk__peer *lease_worker(sk__driver *d, sk__class *cls, int host) {
+    sk_lease share;
+    if (!sk_resources_take(d->resources, &cls->demand, host, cls->group, cls->bundle, &share)) return NULL;
+    sk__peer *peer = find_free(d, host);
+    if (!peer) {
+        sk_resources_give_back(d->resources, &share);
+        return NULL;
+    }
+    peer->lease = share;
+    peer->has_lease = true;
+    peer->cls = cls;
+    return peer;
+}
+
+static sk__peer *lease_remote(sk__driver *d, sk__class *cls, const sk__job *job) {
+    int       hosts[SK_BOARD_HOSTS];
+    int       n = sk__hosts_rank(d, &cls->demand, cls->group, cls->bundle, job, hosts, 1);
+    sk__peer *peer = n > 0 ? lease_worker(d, cls, hosts[0]) : NULL;
+    if (peer || n == 0) return peer;
+    n = sk__hosts_rank(d, &cls->demand, cls->group, cls->bundle, job, hosts, SK_BOARD_HOSTS);
+    for (int i = 1; i < n && !peer; i++) peer = lease_worker(d, cls, hosts[i]);
+    return peer;
 }
 
 /* A worker process for the next job of the class; NULL: none now. */
 static sk__peer *find_worker(sk__driver *d, sk__class *cls, const sk__job *job) {
-    sk__peer *busy, *idle;
-    look_around(d, cls, &busy, &idle);
-    int64_t expected_ns = sk__job_expected_ns(d, job);
-    bool    tiny = expected_ns < TINY_NS && busy && busy->load_ns + expected_ns <= CROWD_NS;
+    bool      remote = cls->placement == SK_PLACE_REMOTE, is_large = remote && sk__job_is_large(d, job);
+    sk__peer *busy = find_busy(d, cls, job, is_large);
+    int64_t   expected_ns = sk__job_expected_ns(d, job);
+    bool      tiny = expected_ns < TINY_NS && busy && busy->load_ns + expected_ns <= CROWD_NS && !is_large;
     if (busy && (busy->sent.n == 0 || (tiny && has_time(busy, job, expected_ns)))) return busy;
-    if (idle && lease(d, idle, cls)) return idle;
-    if (!idle && d->n_task_peers < 4 * d->n_cpus + 8 + d->n_blocked_peers) { /* tasks may ask for no cpu at all */
-        sk_lease share;
-        if (sk_resources_take(d->resources, &cls->demand, 0, cls->group, cls->bundle, &share)) {
-            sk_error  err = {0};
-            sk__peer *peer = NULL;
-            if (sk__peer_create(d, NULL, 0, &peer, &err) == SK_OK) {
-                peer->lease = share;
-                peer->has_lease = true;
-                peer->cls = cls;
-                return peer;
-            }
-            sk_resources_give_back(d->resources, &share);
-            if (!d->task_peers) sk__schedule_fail_starts(d, err.status, err.msg);
-            return NULL;
-        }
-    }
+    sk__peer *peer = remote ? lease_remote(d, cls, job) : lease_worker(d, cls, 0);
+    if (peer) return peer;
     return busy && has_time(busy, job, expected_ns) ? busy : NULL;
 }
 
@@ -185,6 +217,7 @@ static bool feed(sk__driver *d, sk__class *cls, sk__peer *peer) {
         if (!job) break;
         int64_t expected_ns = sk__job_expected_ns(d, job);
         if (!has_time(peer, job, expected_ns) || !sk__peer_has_room(peer, job)) break;
+        if (given_ns > 0 && peer->host && sk__job_is_large(d, job)) break; /* perhaps another host is nearer */
         sk__pinned pinned = sk__job_pin(d, job);
         if (pinned == SK__PIN_LATER) {
             set_aside(d, cls, job);
@@ -194,8 +227,16 @@ static bool feed(sk__driver *d, sk__class *cls, sk__peer *peer) {
         if (pinned == SK__PIN_GONE) continue;
         take_job(cls, job);
         job->expected_ns = expected_ns;
-        if (!sk__peer_send_job(d, peer, job)) { /* its blob found no room */
+        if (!sk__peer_send_job(d, peer, job)) { /* its blob found no room, or its arguments on their host */
+            bool had_room = d->room_changed;
             sk__job_unpin(d, job);
+            if (peer->host) {
+                sk__list_push(&d->no_room, job); /* another host, or this one later */
+                d->room_changed = had_room;
+                d->has_mail_work = had_work;
+                fed = true;
+                continue;
+            }
             sk__class_push(d, job, true);
             break;
         }
@@ -248,7 +289,7 @@ void sk__schedule(sk__driver *d) {
     if (d->room_changed || (d->no_room.n > 0 && !sk__driver_may_make_room(d))) try_again(d);
     d->n.n_queued = (uint64_t)d->no_room.n;
     for (sk__class *cls = d->classes; cls; cls = cls->next) {
-        if (cls->placement == SK_PLACE_PROCESS) schedule_processes(d, cls);
+        if (sk__in_process(cls->placement)) schedule_processes(d, cls);
         else schedule_threads(d, cls);
         d->n.n_queued += (uint64_t)count_jobs(cls);
     }

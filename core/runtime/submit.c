@@ -1,4 +1,5 @@
 #include "core/runtime/driver.h"
+#include <stdio.h>
 #include <string.h>
 
 enum { RETURNS_MAX = 1024, ARGS_MAX = 65536, DEFAULT_RETRIES = 3 };
@@ -12,17 +13,47 @@ static sk_status check_counts(const char *name, int n_args, int n_returns, sk_er
     return SK_OK;
 }
 
-sk_status sk__choose_placement(const sk__driver *d, const sk_function *function, sk_placement wanted, sk_placement *ret,
-                               sk_error *reterr) {
-    bool anywhere = function->in_plugin || d->params.worker_has_modules;
+sk_reach sk__group_reach(const sk__driver *d) { return d->hosts ? SK_REACH_HOSTS : SK_REACH_HERE; }
+
+sk_status sk__choose_placement(const sk__driver *d, const sk_function *function, sk_placement wanted, sk_group group,
+                               sk_placement *ret, sk_error *reterr) {
+    bool        anywhere = function->in_plugin || d->params.worker_has_modules;
+    bool        on_hosts = group.id != 0 && sk__group_reach(d) == SK_REACH_HOSTS;
+    const char *kind = function->cls ? "class" : "function";
     *ret = wanted;
-    if (wanted == SK_PLACE_DEFAULT) *ret = anywhere ? SK_PLACE_PROCESS : SK_PLACE_THREAD;
-    if (wanted == SK_PLACE_PROCESS && !anywhere)
+    if (wanted == SK_PLACE_DEFAULT)
+        *ret = on_hosts ? SK_PLACE_REMOTE : anywhere ? SK_PLACE_PROCESS : SK_PLACE_THREAD;
+    if ((int)wanted < SK_PLACE_DEFAULT || (int)wanted > SK_PLACE_REMOTE)
+        return SK_FAIL(reterr, SK_EINVAL, "%s %s: a placement is 0 to %d, got %d", kind, function->name,
+                       SK_PLACE_REMOTE, (int)wanted);
+    if (sk__in_process(*ret) && !anywhere)
         return SK_FAIL(reterr, SK_EUNSUPPORTED,
                        "%s %s belongs to this program alone: it can run in its threads, and in processes only from a "
                        "plugin or if the worker program has it too (worker_has_modules)",
-                       function->cls ? "class" : "function", function->name);
+                       kind, function->name);
+    if (*ret == SK_PLACE_REMOTE && !d->hosts)
+        return SK_FAIL(reterr, SK_EUNSUPPORTED,
+                       "%s %s cannot be placed on another host: this runtime has no cluster that hosts could join "
+                       "(sk_runtime_params.cluster)",
+                       kind, function->name);
     return SK_OK;
+}
+
+void sk__tell_where_hosts_join(const sk__driver *d, sk_status status, sk_error *reterr) {
+    if (!reterr || status != SK_ELIMIT || !d->hosts || d->n.n_hosts > 0) return;
+    size_t used = strlen(reterr->msg);
+    snprintf(reterr->msg + used, sizeof reterr->msg - used, "; hosts can join at %s", d->board->endpoint);
+}
+
+sk_status sk__parse_request(const sk__driver *d, const char *name, const sk_resource *asked, int n,
+                            sk_placement placement, sk_group group, int bundle, sk_demand *ret_demand,
+                            sk_error *reterr) {
+    sk_reach  reach = sk__reach_of(placement);
+    sk_status status = sk_resources_parse(d->resources, asked, n, reach, group, bundle, ret_demand, reterr);
+    if (status == SK_OK) return SK_OK;
+    if (reach == SK_REACH_HOSTS && group.id == 0) sk__tell_where_hosts_join(d, status, reterr);
+    sk_error_prefix(reterr, "%s", name);
+    return status;
 }
 
 /* The queue of what the task asks for. */
@@ -31,13 +62,9 @@ static sk_status find_class(sk__driver *d, const sk_task *task, sk_placement pla
     static const sk_resource one_cpu = {"cpu", 1.0};
     bool                     none_named = !task->resources;
     sk_demand                demand;
-    sk_status                status =
-        sk_resources_parse(d->resources, none_named ? &one_cpu : task->resources, none_named ? 1 : task->n_resources,
-                           SK_REACH_HERE, task->group, task->bundle, &demand, reterr);
-    if (status != SK_OK) {
-        sk_error_prefix(reterr, "%s", task->name ? task->name : task->function);
-        return status;
-    }
+    SK_TRY(sk__parse_request(d, task->name ? task->name : task->function, none_named ? &one_cpu : task->resources,
+                             none_named ? 1 : task->n_resources, placement, task->group, task->bundle, &demand,
+                             reterr));
     return sk__class_find(d, &demand, task->group, task->bundle, placement, ret_class, reterr);
 }
 
@@ -64,7 +91,7 @@ sk_status sk__submit_task(sk__driver *d, const sk_task *task, sk__peer *from, sk
     int                n_returns = task->n_returns ? task->n_returns : 1;
     SK_TRY(sk_registry_find_name(d->registry, SK_FUNCTION_TASK, task->function, &function, reterr));
     SK_TRY(check_counts(task->function, task->n_args, n_returns, reterr));
-    SK_TRY(sk__choose_placement(d, function, task->placement, &placement, reterr));
+    SK_TRY(sk__choose_placement(d, function, task->placement, task->group, &placement, reterr));
     if (placement != SK_PLACE_INLINE) SK_TRY(find_class(d, task, placement, &cls, reterr));
     int       retries = task->max_retries < 0 ? 0 : task->max_retries == 0 ? DEFAULT_RETRIES : task->max_retries;
     sk__order order = {.name = task->name,
