@@ -1,5 +1,6 @@
 /* skiff train: one training run from a config file. */
 #include "cli/args.h"
+#include "cli/build_text.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/exit_code.h"
@@ -164,6 +165,10 @@ static void on_progress(void *user, const sk_train_progress *progress) {
     sk_console_progress(self->console, progress);
 }
 
+static void on_waiting(void *user, const sk_train_waiting *waiting) {
+    sk_console_waiting(((trainer *)user)->console, waiting);
+}
+
 /* Result to the folder, to programs and to people. */
 static int finish(trainer *self, const sk_train_result *result) {
     sk_error err = {0};
@@ -207,7 +212,9 @@ static int train(trainer *self, const volatile int *interrupted) {
                               .resume = self->resume,
                               .init_from = self->init_from,
                               .interrupted = interrupted,
+                              .build = sk_build_text(),
                               .on_progress = on_progress,
+                              .on_waiting = on_waiting,
                               .user = self};
     status = sk_train_run(&params, &result, &err);
     if (status == SK_OK) return finish(self, &result);

@@ -181,6 +181,31 @@ void sk_console_progress(sk_console *self, const sk_train_progress *progress) {
     self->span = (sk_console_span){0};
 }
 
+/* `text` "": none. */
+static void set_live(sk_console *self, const char *text) {
+    pthread_mutex_lock(&self->lock);
+    hide_live(self);
+    snprintf(self->shown, sizeof self->shown, "%s", text);
+    show_live(self);
+    pthread_mutex_unlock(&self->lock);
+}
+
+void sk_console_waiting(sk_console *self, const sk_train_waiting *waiting) {
+    char text[SK_CONSOLE_LINE], object[SK_CONSOLE_LINE];
+    bool over = waiting->n_joined >= waiting->n_wanted;
+    snprintf(object, sizeof object, "{\"hosts\":%d,\"wanted\":%d,\"endpoint\":\"%s\"}", waiting->n_joined,
+             waiting->n_wanted, waiting->endpoint);
+    sk_console_json(self, "waiting", object);
+    if (waiting->n_wanted == 0) text[0] = '\0'; /* what comes of it is said by others */
+    else if (over)
+        snprintf(text, sizeof text, "hosts: %d of %d have joined", waiting->n_joined, waiting->n_wanted);
+    else
+        snprintf(text, sizeof text, "waiting for hosts: %d of %d have joined; join with: skiff node --join %s",
+                 waiting->n_joined, waiting->n_wanted, waiting->endpoint);
+    if (self->live) set_live(self, over ? "" : text);
+    if (text[0] && (over || !self->live)) sk_console_say(self, "%s", text);
+}
+
 void sk_console_json(sk_console *self, const char *event, const char *object) {
     SK_ASSERT(object[0] == '{');
     if (!self->json) return;

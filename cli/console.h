@@ -23,6 +23,8 @@ void sk_console_say(sk_console *self, const char *fmt, ...) SK_PRINTF(2, 3);
 void sk_console_fail(sk_console *self, const char *fmt, ...) SK_PRINTF(2, 3);
 /* How the run goes; shown now and then. */
 void sk_console_progress(sk_console *self, const sk_train_progress *progress);
+/* Other hosts are waited for; as a live line, where there is one. */
+void sk_console_waiting(sk_console *self, const sk_train_waiting *waiting);
 /* One JSON object for programs, if they listen (--json): `{"event":<event>,` and the rest of `object`. */
 void sk_console_json(sk_console *self, const char *event, const char *object);
 /* Lines that could not be written to stdout. */

@@ -1,6 +1,6 @@
 /* batch: the experience block. One piece of shared memory holds T steps of all R rows of all runners, time-major, each
  * column contiguous; every runner writes its own rows in place, and the learner reads the whole without copying. A
- * runner's part of it is its *fragment*.
+ * runner's part of it is its *fragment*. (A runner on another host has a block of its own: rl/fragment.h.)
  *
  * The layout is a pure function of sk_batch_shape, so every process computes the same one; its hash travels along.
  * Shapes: T fragment length, R rows (environments * agents), O obs_dim, S action_slots, K mask_size.
@@ -39,6 +39,7 @@ typedef struct sk_fragment {
     uint64_t env_seed;       /* the run's seed; env g starts from Philox(seed, ENV_SEED, g) */
     int32_t  runner, first_row, n_rows;
     int32_t  n_episodes;     /* in its list                                              */
+    int64_t  n_made;         /* how often the runner has been made, this time included   */
     double   env_s, inference_s; /* time spent [s]                                       */
 } sk_fragment;
 
@@ -70,7 +71,9 @@ typedef struct sk_batch {
 /* Bytes of a block; 0 if the shape is out of bounds (any dimension <= 0 where it must not, or beyond 2^40). */
 size_t   sk_batch_bytes(const sk_batch_shape *shape);
 uint64_t sk_batch_hash(const sk_batch_shape *shape);
-/* Point into `memory` (64-byte aligned, sk_batch_bytes long). */
+/* Bytes of a block in front of `episode`, its last column; 0 likewise. */
+size_t   sk_batch_bytes_before_episodes(const sk_batch_shape *shape);
+/* Point into `memory` (64-byte aligned where a network reads it, else 16; sk_batch_bytes long). */
 void     sk_batch_map(const sk_batch_shape *shape, void *memory, sk_batch *ret_batch);
 
 #endif

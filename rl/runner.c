@@ -1,12 +1,15 @@
 #include "rl/runner.h"
 
 #include "core/base/clock.h"
+#include "nn/cpu/kernels.h"
 #include "nn/plan.h"
 #include "policies/inference.h"
+#include "rl/fragment.h"
 #include "rl/runner_arg.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { TIMED_EVERY = 8 }; /* steps of which one is timed: the clock costs as much as a small environment */
 
@@ -17,9 +20,13 @@ typedef struct runner {
     sk_device    *device;
     sk_inference *inference;
     sk_block     *batch_block, *weights_block;
-    sk_batch      batch;
+    void         *own_batch, *own_weights; /* remote: instead of those blocks           */
+    sk_batch      batch;      /* the block it writes, with a shape of its own if remote */
     sk_weights    weights;
-    int           first_row, n_rows; /* its rows of the block                           */
+    size_t        weights_bytes;           /* remote                                    */
+    int           first_row, n_rows;       /* its rows among all of the run             */
+    int           block_row, block_fragment; /* where they and its head are in the block */
+    int64_t       n_made;     /* this time included                                     */
     int           n_agents;
     int           changes_actions;   /* 1: the environment takes other numbers than the network gives */
     float        *next_obs;          /* (n_rows x O) what the next fragment starts from */
@@ -29,7 +36,7 @@ typedef struct runner {
     float        *final_obs;         /* (n_rows x O)                                    */
     float        *cut_obs, *cut_value; /* truncated rows' final observations and values */
     int          *cut_row;
-    char         *state;             /* (n_envs records) as saved last                  */
+    char         *state;             /* what is kept, as saved last: sk_runner_kept, (n_envs) records */
 } runner;
 
 static size_t padded(size_t n_floats) { return (n_floats + 15) / 16 * 16; }
@@ -54,6 +61,8 @@ static void runner_destroy(void *self) {
     sk_env_destroy(&r->env);
     sk_block_destroy(&r->batch_block);
     sk_block_destroy(&r->weights_block);
+    free(r->own_batch);
+    free(r->own_weights);
     free(r->next_obs);
     free(r->mask);
     free(r->env_action);
@@ -75,6 +84,9 @@ static size_t record_bytes(const runner *r) {
     return (sizeof(sk_runner_env_head) + state_bytes(r) + obs + ou_bytes(r) + mask + 15) / 16 * 16;
 }
 
+static size_t records_bytes(const runner *r) { return (size_t)r->arg.n_envs * record_bytes(r); }
+static char  *records_of(const runner *r) { return r->state + sizeof(sk_runner_kept); }
+
 static sk_status alloc_scratch(runner *r, sk_error *reterr) {
     size_t n = (size_t)r->n_rows, obs = n * (size_t)r->arg.shape.obs_dim;
     r->next_obs = calloc(obs, sizeof *r->next_obs);
@@ -85,15 +97,52 @@ static sk_status alloc_scratch(runner *r, sk_error *reterr) {
     r->cut_obs = calloc(obs, sizeof *r->cut_obs);
     r->cut_value = calloc(n, sizeof *r->cut_value);
     r->cut_row = calloc(n, sizeof *r->cut_row);
-    r->state = calloc((size_t)r->arg.n_envs, record_bytes(r));
+    r->state = calloc(1, sizeof(sk_runner_kept) + records_bytes(r));
     if (!r->next_obs || !r->mask || !r->env_action || !r->ou || !r->final_obs || !r->cut_obs || !r->cut_value || !r->cut_row ||
         !r->state)
         return SK_FAIL(reterr, SK_ENOMEM, "no memory for %zu rows", n);
     return SK_OK;
 }
 
+/* Zeroed, 64-byte aligned memory. */
+static sk_status alloc_block(size_t size, void **ret, sk_error *reterr) {
+    size = (size + 63) / 64 * 64;
+    *ret = aligned_alloc(64, size);
+    if (!*ret) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a block of %zu bytes", size);
+    memset(*ret, 0, size);
+    return SK_OK;
+}
+
+/* What a remote runner has for itself alone. */
+static sk_status make_blocks(runner *r, sk_error *reterr) {
+    sk_batch_shape shape = sk_fragment_shape(&r->arg.shape, r->n_rows);
+    if (r->arg.n_floats < 0 || r->arg.n_floats > INT32_MAX)
+        return SK_FAIL(reterr, SK_EVERSION, "%lld parameters", (long long)r->arg.n_floats);
+    r->weights_bytes = sk_weights_bytes((size_t)r->arg.n_floats, shape.obs_dim, 0);
+    SK_TRY(alloc_block(sk_batch_bytes(&shape), &r->own_batch, reterr));
+    SK_TRY(alloc_block(r->weights_bytes, &r->own_weights, reterr));
+    sk_batch_map(&shape, r->own_batch, &r->batch);
+    sk_weights_map(r->own_weights, (size_t)r->arg.n_floats, shape.obs_dim, &r->weights);
+    r->n_made = 1; /* as far as is known before it is given its state back */
+    return SK_OK;
+}
+
+/* All hosts must compute the same bits. */
+static sk_status check_isa(const runner *r, sk_error *reterr) {
+    const sk_kernels *kernels = sk_kernels_get();
+    const char       *has = kernels ? kernels->level : "none of x86-64-v2 to v4";
+    char              host[64] = "";
+    size_t            n = strnlen(r->arg.isa, sizeof r->arg.isa);
+    if (n == strlen(has) && memcmp(has, r->arg.isa, n) == 0) return SK_OK;
+    if (gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
+    return SK_FAIL(reterr, SK_EUNSUPPORTED, "host %s computes with %s and the head with %.*s: results would not be the "
+                   "same (set SKIFF_ISA at the head, as in SKIFF_ISA=v2, to what all hosts have)", host, has, (int)n,
+                   r->arg.isa);
+}
+
 static sk_status open_blocks(runner *r, sk_error *reterr) {
     const sk_runner_arg *a = &r->arg;
+    if (a->remote) return make_blocks(r, reterr);
     if (a->batch_ref.size_bytes != sk_batch_bytes(&a->shape) || a->n_floats < 0 ||
         a->weights_ref.size_bytes != sk_weights_bytes((size_t)a->n_floats, a->shape.obs_dim, a->shape.n_fragments))
         return SK_FAIL(reterr, SK_EVERSION, "the experience or weights block has another layout than this program's");
@@ -101,6 +150,9 @@ static sk_status open_blocks(runner *r, sk_error *reterr) {
     SK_TRY(sk_block_open(&a->weights_ref, &r->weights_block, reterr));
     sk_batch_map(&a->shape, sk_block_data(r->batch_block), &r->batch);
     sk_weights_map(sk_block_data(r->weights_block), (size_t)a->n_floats, a->shape.obs_dim, &r->weights);
+    r->block_row = r->first_row;
+    r->block_fragment = a->runner;
+    r->n_made = (int64_t)atomic_fetch_add(&r->weights.n_made[a->runner], 1) + 1;
     return SK_OK;
 }
 
@@ -121,7 +173,7 @@ static sk_status open_env(runner *r, sk_bytes env_text, sk_error *reterr) {
  * played already. */
 static sk_status create_vec(runner *r, sk_error *reterr) {
     const sk_runner_arg *a = &r->arg;
-    uint64_t             n_former = atomic_fetch_add(&r->weights.n_made[a->runner], 1);
+    uint64_t             n_former = (uint64_t)r->n_made - 1;
     int                  has_state = (sk_env_api_get(r->env)->caps & SK_ENV_CAP_STATE) != 0;
     sk_vec_params params = {.env = r->env, .n_envs = a->n_envs, .first_env = a->first_env, .n_total = a->n_total_envs,
                             .seed = a->seed + (has_state ? 0 : n_former * 0x9e3779b97f4a7c15u), /* 2^64 / phi */
@@ -130,19 +182,20 @@ static sk_status create_vec(runner *r, sk_error *reterr) {
 }
 
 /* Columns of step t at this runner's first row. */
-static float *obs_at(const runner *r, int t) {
-    return r->batch.obs + ((ptrdiff_t)t * r->arg.shape.n_rows + r->first_row) * r->arg.shape.obs_dim;
-}
-static float *mask_at(const runner *r, int t) {
-    return r->batch.mask + ((ptrdiff_t)t * r->arg.shape.n_rows + r->first_row) * r->arg.shape.mask_size;
-}
-static ptrdiff_t row_at(const runner *r, int t) { return (ptrdiff_t)t * r->arg.shape.n_rows + r->first_row; }
+static ptrdiff_t row_at(const runner *r, int t) { return (ptrdiff_t)t * r->batch.shape.n_rows + r->block_row; }
+static float    *obs_at(const runner *r, int t) { return r->batch.obs + row_at(r, t) * r->arg.shape.obs_dim; }
+static float    *mask_at(const runner *r, int t) { return r->batch.mask + row_at(r, t) * r->arg.shape.mask_size; }
 
 /* The network reads masks as floats. */
 static void publish_mask(const runner *r, int t) {
     if (!r->arg.shape.mask_size) return;
     float *to = mask_at(r, t);
     for (int i = 0; i < r->n_rows * r->arg.shape.mask_size; i++) to[i] = (float)r->mask[i];
+}
+
+/* The first episodes of all. */
+static sk_status begin(runner *r, sk_error *reterr) {
+    return sk_vec_reset(r->vec, r->next_obs, r->arg.shape.mask_size ? r->mask : NULL, reterr);
 }
 
 /* Argument i of a call; one that is not there is as good as an empty one. */
@@ -164,6 +217,7 @@ static sk_status runner_create(sk_call *call, void **ret_self, sk_error *reterr)
         status = SK_FAIL(reterr, SK_EVERSION, "runner: a block of experience of no known shape");
         goto fail;
     }
+    if (r->arg.remote) SK_TRY_GOTO(check_isa(r, reterr));
     SK_TRY_GOTO(open_env(r, argument_of(call, 1), reterr));
     SK_TRY_GOTO(open_blocks(r, reterr));
     SK_TRY_GOTO(create_vec(r, reterr));
@@ -175,7 +229,7 @@ static sk_status runner_create(sk_call *call, void **ret_self, sk_error *reterr)
     SK_TRY_GOTO(sk_inference_create(&how, &r->inference, reterr));
     r->changes_actions = sk_policy_scales_actions(&r->arg.spaces, &r->arg.model);
     for (int i = 0; i < r->arg.spaces.n_parts; i++) r->changes_actions |= r->arg.spaces.part_start[i] != 0;
-    SK_TRY_GOTO(sk_vec_reset(r->vec, r->next_obs, r->arg.shape.mask_size ? r->mask : NULL, reterr));
+    SK_TRY_GOTO(begin(r, reterr));
     *ret_self = r;
     return SK_OK;
 fail:
@@ -218,7 +272,7 @@ static void value_cut_rows(runner *r, int t) {
 static void note_episodes(runner *r, int t, sk_fragment *head) {
     int                 n = 0;
     const sk_vec_event *event = sk_vec_events(r->vec, &n);
-    sk_batch_episode   *list = r->batch.episode + (ptrdiff_t)r->arg.shape.n_steps * r->first_row;
+    sk_batch_episode   *list = r->batch.episode + (ptrdiff_t)r->arg.shape.n_steps * r->block_row;
     for (int i = 0; i < n; i++) {
         list[head->n_episodes++] = (sk_batch_episode){.step = t, .row = r->first_row + event[i].row,
                                                       .length = event[i].length, .valid = event[i].valid,
@@ -263,14 +317,14 @@ static sk_status sample_step(runner *r, const sk_sample_in *in, int t, sk_fragme
     return SK_OK;
 }
 
-/* Write every environment's record to r->state. */
+/* Write every environment's record. */
 static sk_status save(runner *r, sk_error *reterr) {
     size_t size = record_bytes(r), vec_bytes = state_bytes(r);
     size_t obs_bytes = (size_t)(r->n_agents * r->arg.shape.obs_dim) * sizeof(float);
     size_t mask_bytes = (size_t)(r->n_agents * r->arg.shape.mask_size);
     for (int e = 0; e < r->arg.n_envs; e++) {
         sk_runner_env_head head = {.bytes = size, .env = r->arg.first_env + e, .has_state = vec_bytes > 0};
-        char              *at = r->state + (size_t)e * size;
+        char              *at = records_of(r) + (size_t)e * size;
         memcpy(at, &head, sizeof head);
         at += sizeof head;
         if (vec_bytes) SK_TRY(sk_vec_env_state_save(r->vec, e, at, reterr));
@@ -284,8 +338,27 @@ static sk_status save(runner *r, sk_error *reterr) {
 /* For a restart: what is kept goes with this call's answer, so both are there or neither. */
 static sk_status keep_state(runner *r, sk_call *call, sk_error *reterr) {
     if (!r->arg.keep_state) return SK_OK;
-    SK_TRY(save(r, reterr));
-    return sk_call_save(call, r->state, (size_t)r->arg.n_envs * record_bytes(r), reterr);
+    sk_runner_kept kept = {.n_made = r->n_made, .n_bytes = sk_vec_has_state(r->vec) ? (int64_t)records_bytes(r) : 0};
+    memcpy(r->state, &kept, sizeof kept);
+    if (kept.n_bytes) SK_TRY(save(r, reterr));
+    return sk_call_save(call, r->state, sizeof kept + (size_t)kept.n_bytes, reterr);
+}
+
+/* The policy as an argument, to where the network reads it. */
+static sk_status take_weights(runner *r, sk_bytes bytes, sk_error *reterr) {
+    if (bytes.size != r->weights_bytes)
+        return SK_FAIL(reterr, SK_EVERSION, "sample: weights of %zu bytes, wanted %zu", bytes.size, r->weights_bytes);
+    memcpy(r->own_weights, bytes.data, bytes.size);
+    return SK_OK;
+}
+
+/* What of the own block is to travel. */
+static sk_status answer_fragment(const runner *r, sk_call *call, sk_error *reterr) {
+    void  *to = NULL;
+    size_t size = sk_fragment_bytes(&r->batch.shape, r->batch.fragment[0].n_episodes);
+    SK_TRY(sk_call_alloc(call, 0, size, &to, reterr));
+    memcpy(to, r->own_batch, size);
+    return SK_OK;
 }
 
 static sk_status sample(runner *r, sk_bytes bytes, sk_error *reterr) {
@@ -294,16 +367,16 @@ static sk_status sample(runner *r, sk_bytes bytes, sk_error *reterr) {
     memcpy(&in, bytes.data, sizeof in);
     const int    n_steps = r->arg.shape.n_steps;
     const size_t obs_bytes = (size_t)r->n_rows * (size_t)r->arg.shape.obs_dim * sizeof(float);
-    sk_fragment *head = &r->batch.fragment[r->arg.runner];
-    *head = (sk_fragment){.layout_hash = sk_batch_hash(&r->arg.shape), .policy_version = in.policy_version,
+    sk_fragment *head = &r->batch.fragment[r->block_fragment];
+    *head = (sk_fragment){.layout_hash = sk_batch_hash(&r->batch.shape), .policy_version = in.policy_version,
                           .first_step = in.first_step, .env_seed = r->arg.seed, .runner = r->arg.runner,
-                          .first_row = r->first_row, .n_rows = r->n_rows};
+                          .first_row = r->first_row, .n_rows = r->n_rows, .n_made = r->n_made};
     sk_inference_set_normalizer(r->inference, r->weights.obs_mean, r->weights.obs_inv_std);
     memcpy(obs_at(r, 0), r->next_obs, obs_bytes);
     publish_mask(r, 0);
     for (int t = 0; t < n_steps; t++) SK_TRY(sample_step(r, &in, t, head, reterr));
     memcpy(r->next_obs, obs_at(r, n_steps), obs_bytes);
-    sk_inference_value(r->inference, obs_at(r, n_steps), r->n_rows, r->batch.bootstrap + r->first_row);
+    sk_inference_value(r->inference, obs_at(r, n_steps), r->n_rows, r->batch.bootstrap + r->block_row);
     double share = (double)n_steps / ((n_steps + TIMED_EVERY - 1) / TIMED_EVERY);
     head->env_s *= share;
     head->inference_s *= share;
@@ -330,27 +403,49 @@ static sk_status load_one(runner *r, int e, const char *record, sk_error *reterr
 
 static sk_status load(runner *r, sk_bytes in, sk_error *reterr) {
     size_t size = record_bytes(r);
-    if (in.size != size * (size_t)r->arg.n_envs)
+    if (in.size != records_bytes(r))
         return SK_FAIL(reterr, SK_ECORRUPT, "saved environment states of %zu bytes, wanted %zu", in.size,
-                       size * (size_t)r->arg.n_envs);
+                       records_bytes(r));
     for (int e = 0; e < r->arg.n_envs; e++) SK_TRY(load_one(r, e, (const char *)in.data + (size_t)e * size, reterr));
     return SK_OK;
 }
 
-static sk_status runner_restore(void *self, sk_bytes state, sk_error *reterr) { return load(self, state, reterr); }
+/* Other episodes than those it has played: environments without state, on a host that knows only now that there was
+ * another runner before. */
+static sk_status begin_others(runner *r, sk_error *reterr) {
+    sk_vec_destroy(&r->vec);
+    SK_TRY(create_vec(r, reterr));
+    return begin(r, reterr);
+}
+
+static sk_status runner_restore(void *self, sk_bytes state, sk_error *reterr) {
+    runner        *r = self;
+    sk_runner_kept kept;
+    if (state.size < sizeof kept)
+        return SK_FAIL(reterr, SK_ECORRUPT, "a kept state of %zu bytes, wanted at least %zu", state.size, sizeof kept);
+    memcpy(&kept, state.data, sizeof kept);
+    if (kept.n_made < 1 || kept.n_bytes < 0 || (size_t)kept.n_bytes != state.size - sizeof kept)
+        return SK_FAIL(reterr, SK_ECORRUPT, "a kept state of %zu bytes says that it has %lld", state.size,
+                       (long long)kept.n_bytes);
+    if (r->arg.remote) r->n_made = kept.n_made + 1;
+    if (kept.n_bytes > 0) return load(r, (sk_bytes){(const char *)state.data + sizeof kept, (size_t)kept.n_bytes}, reterr);
+    return begin_others(r, reterr);
+}
 
 static sk_status runner_call(void *self, int method, sk_call *call, sk_error *reterr) {
     runner *r = self;
     switch ((sk_runner_method)method) {
     case SK_RUNNER_SAMPLE:
+        if (r->arg.remote) SK_TRY(take_weights(r, argument_of(call, 1), reterr));
         SK_TRY(sample(r, argument_of(call, 0), reterr));
+        if (r->arg.remote) SK_TRY(answer_fragment(r, call, reterr));
         return keep_state(r, call, reterr);
     case SK_RUNNER_LOAD:
         SK_TRY(load(r, argument_of(call, 0), reterr));
         return keep_state(r, call, reterr);
     case SK_RUNNER_SAVE:
         SK_TRY(save(r, reterr));
-        return sk_call_write(call, 0, r->state, (size_t)r->arg.n_envs * record_bytes(r), reterr);
+        return sk_call_write(call, 0, records_of(r), records_bytes(r), reterr);
     }
     return SK_FAIL(reterr, SK_EINVAL, "runner: no method %d", method);
 }

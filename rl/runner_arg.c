@@ -1,6 +1,7 @@
 #include "rl/runner_arg.h"
 
 #include "core/base/pack.h"
+#include "core/runtime/spawn.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The pairs of env.config, and those that other keys stand for. */
 enum { ROBOT_PAIRS = 8, PAIRS_MAX = SK_PAIRS_MAX + ROBOT_PAIRS };
@@ -82,6 +84,8 @@ static sk_status read_robot(const sk_train_config *config, env_texts *self, sk_e
     return add_list(self, "terminate", &config->env.terminate, reterr);
 }
 
+static int is_robot(const char *name) { return strcmp(name, "mujoco") == 0 || strncmp(name, "mujoco:", 7) == 0; }
+
 /* Most texts are the config's own. Caller deinits, also after a failure. */
 static sk_status read_texts(const sk_train_config *config, env_texts *self, sk_error *reterr) {
     *self = (env_texts){.params = {.name = config->env.name, .plugin = config->env.plugin,
@@ -96,7 +100,7 @@ static sk_status read_texts(const sk_train_config *config, env_texts *self, sk_e
         self->params.name = self->name;
     }
     const char *name = self->params.name ? self->params.name : "";
-    if (strcmp(name, "mujoco") == 0 || strncmp(name, "mujoco:", 7) == 0) return read_robot(config, self, reterr);
+    if (is_robot(name)) return read_robot(config, self, reterr);
     if (strncmp(name, "gymnasium:", 10) != 0) return SK_OK;
     if (config->env.python && config->env.python[0]) add_pair(self, "skiff.python", config->env.python);
     snprintf(self->timeout, sizeof self->timeout, "%.17g", config->env.timeout_s);
@@ -112,6 +116,40 @@ sk_status sk_env_create_from(const sk_train_config *config, sk_env **ret_env, sk
     return status;
 }
 
+/* A file that the environment is made of and what is in it, so that another host can tell whether it has the same. */
+static sk_status add_file(json_t *files, const char *path, sk_error *reterr) {
+    char hash[SK_SPAWN_HASH_TEXT];
+    if (!path || !path[0]) return SK_OK;
+    SK_TRY(sk_spawn_hash_file(path, hash, reterr));
+    if (json_object_set_new(files, path, json_string(hash)) != 0)
+        return SK_FAIL(reterr, SK_ENOMEM, "file \"%s\": no memory, or its name is no valid text", path);
+    return SK_OK;
+}
+
+/* A file and its hash as the head has them. `what` it is: "plugin". */
+static sk_status check_file(const char *what, const char *path, const char *wanted, sk_error *reterr) {
+    char      got[SK_SPAWN_HASH_TEXT], host[64] = "";
+    sk_status status = sk_spawn_hash_file(path, got, reterr);
+    if (status == SK_OK && strcmp(got, wanted) == 0) return SK_OK;
+    if (gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
+    if (status == SK_ENOTFOUND)
+        return SK_FAIL(reterr, SK_ENOTFOUND, "%s %s: host %s has no such file; the head has (%.16s)", what, path, host,
+                       wanted);
+    if (status != SK_OK) return status;
+    return SK_FAIL(reterr, SK_EVERSION, "%s %s: host %s has another one (%.16s) than the head (%.16s)", what, path, host,
+                   got, wanted);
+}
+
+static sk_status check_files(const json_t *files, const char *plugin, sk_error *reterr) {
+    const char *path;
+    json_t     *hash;
+    json_object_foreach((json_t *)(uintptr_t)files, path, hash) {
+        if (!json_is_string(hash)) return SK_FAIL(reterr, SK_ECORRUPT, "file \"%s\" has no hash", path);
+        SK_TRY(check_file(strcmp(path, plugin) == 0 ? "plugin" : "model", path, json_string_value(hash), reterr));
+    }
+    return SK_OK;
+}
+
 sk_status sk__env_text_encode(const sk_train_config *config, char **ret_text, sk_error *reterr) {
     env_texts            texts;
     const sk_env_params *params = &texts.params;
@@ -125,30 +163,33 @@ sk_status sk__env_text_encode(const sk_train_config *config, char **ret_text, sk
         return status;
     }
     const char *name = params->name ? params->name : "";
-    json_t     *pairs = json_object();
-    int         bad = !pairs;
+    json_t     *pairs = json_object(), *files = json_object();
+    int         bad = !pairs || !files;
+    if (!bad) status = add_file(files, absolute, reterr);
+    if (!bad && status == SK_OK && is_robot(name)) status = add_file(files, config->env.model, reterr);
     for (int i = 0; !bad && i < params->n_config; i++)
         bad = json_object_set_new(pairs, params->config_names[i], json_string(params->config_values[i]));
     json_t *all = bad ? NULL
-                      : json_pack("{s:s, s:s, s:O, s:I}", "name", name, "plugin", absolute, "config", pairs,
-                                  "max_episode_steps", (json_int_t)params->max_episode_steps);
-    *ret_text = all ? sk_json_text(all) : NULL;
+                      : json_pack("{s:s, s:s, s:O, s:O, s:I}", "name", name, "plugin", absolute, "config", pairs, "files",
+                                  files, "max_episode_steps", (json_int_t)params->max_episode_steps);
+    *ret_text = all && status == SK_OK ? sk_json_text(all) : NULL;
     json_decref(pairs);
+    json_decref(files);
     json_decref(all);
-    if (!*ret_text) status = SK_FAIL(reterr, SK_ENOMEM, "environment \"%s\": its config is no valid text", name);
+    if (!*ret_text && status == SK_OK) status = SK_FAIL(reterr, SK_ENOMEM, "environment \"%s\": its config is no valid text", name);
     env_texts_deinit(&texts);
     return status;
 }
 
 sk_status sk__env_text_open(const char *text, size_t size, sk_env **ret_env, sk_error *reterr) {
     const char  *name = NULL, *plugin = NULL, *names[PAIRS_MAX], *values[PAIRS_MAX], *key;
-    json_t      *pairs = NULL, *value;
+    json_t      *pairs = NULL, *files = NULL, *value;
     json_int_t   max_steps = 0;
     json_error_t why;
     int          n = 0;
     json_t      *all = json_loadb(text, size, 0, &why);
-    if (!all || json_unpack_ex(all, &why, 0, "{s:s, s:s, s:o, s:I}", "name", &name, "plugin", &plugin, "config", &pairs,
-                               "max_episode_steps", &max_steps)) {
+    if (!all || json_unpack_ex(all, &why, 0, "{s:s, s:s, s:o, s?o, s:I}", "name", &name, "plugin", &plugin, "config", &pairs,
+                               "files", &files, "max_episode_steps", &max_steps)) {
         json_decref(all);
         if (!why.text[0]) return SK_FAIL(reterr, SK_ENOMEM, "runner: no memory to read the environment's description");
         return SK_FAIL(reterr, SK_ECORRUPT, "runner: the environment's description cannot be read: %s", why.text);
@@ -162,13 +203,14 @@ sk_status sk__env_text_open(const char *text, size_t size, sk_env **ret_env, sk_
         names[n] = key;
         values[n++] = json_string_value(value);
     }
-    if (bad) {
+    if (bad || (files && !json_is_object(files))) {
         json_decref(all);
         return SK_FAIL(reterr, SK_ECORRUPT, "runner: the environment's description has a config that is none");
     }
     sk_env_params params = {.name = name, .plugin = plugin, .n_config = n, .config_names = names,
                             .config_values = values, .max_episode_steps = (int)max_steps};
-    sk_status status = sk_env_create(&params, ret_env, reterr);
+    sk_status status = files ? check_files(files, plugin, reterr) : SK_OK;
+    if (status == SK_OK) status = sk_env_create(&params, ret_env, reterr);
     json_decref(all);
     return status;
 }

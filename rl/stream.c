@@ -3,6 +3,8 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/transport/block.h"
+#include "nn/cpu/kernels.h"
+#include "rl/fragment.h"
 #include "rl/runner.h"
 #include "rl/runner_arg.h"
 
@@ -12,7 +14,13 @@
 #include <string.h>
 
 /* A runner's process that dies as soon as it is made must not keep the machine busy: 10 ms, then doubled. */
-enum { START_TIMEOUT_MS = 30000, STATE_TIMEOUT_MS = 60000, STOP_TIMEOUT_MS = 5000, RESTART_BACKOFF_MS = 10 };
+enum {
+    START_TIMEOUT_MS = 30000,
+    STATE_TIMEOUT_MS = 60000,
+    STOP_TIMEOUT_MS = 5000,
+    RESTART_BACKOFF_MS = 10,
+    LOOK_MS = 200 /* how often a wait for other hosts looks whether it is wanted any more */
+};
 
 struct sk_stream_source {
     sk_source           base;
@@ -22,6 +30,8 @@ struct sk_stream_source {
     sk_block           *batch_block, *weights_block;
     int                 n_runners, n_agents, n_envs, timeout_ms;
     int                 restarts, has_state; /* 1: runners are restarted; environments can be given their state back */
+    int                 remote;              /* 1: runners may be on other hosts      */
+    sk_ref              sent;                /* remote: the weights as they were last; {0}: not yet */
     int                 told_anew;           /* it was told that episodes start anew  */
     sk_actor           *runners;   /* (n_runners) {0}: not yet there                  */
     sk_ref             *answers;   /* (n_runners) to the call under way               */
@@ -65,9 +75,29 @@ static void publish_weights(sk_stream_source *self) {
     sk_normalizer_constants(sk_policy_normalizer(self->p.policy), self->weights.obs_mean, self->weights.obs_inv_std);
 }
 
+static size_t sent_bytes(const sk_stream_source *self) {
+    return sk_weights_bytes(sk_policy_n_floats(self->p.policy), self->batch.shape.obs_dim, 0);
+}
+
+/* The same for runners that share no memory: an object, which travels once to each host, and only if it is another one
+ * than the last (while a replay is being filled, it is not). */
+static sk_status send_weights(sk_stream_source *self, sk_error *reterr) {
+    sk_bytes last = {0};
+    publish_weights(self);
+    if (self->sent.id) SK_TRY(sk_get(self->p.runtime, self->sent, STATE_TIMEOUT_MS, &last, reterr));
+    if (last.data && memcmp(last.data, self->weights.params, last.size) == 0) return SK_OK;
+    sk_release(self->p.runtime, &self->sent);
+    return sk_put(self->p.runtime, self->weights.params, sent_bytes(self), &self->sent, reterr);
+}
+
 static sk_placement placement_of(const sk_train_config *c) {
     if (c->env_runners.num_env_runners == 0) return SK_PLACE_INLINE;
-    return c->env_runners.placement == SK_RUNNER_PROCESS ? SK_PLACE_PROCESS : SK_PLACE_THREAD;
+    switch ((sk_runner_placement)c->env_runners.placement) {
+    case SK_RUNNER_THREAD: return SK_PLACE_THREAD;
+    case SK_RUNNER_PROCESS: return SK_PLACE_PROCESS;
+    case SK_RUNNER_REMOTE: return SK_PLACE_REMOTE;
+    }
+    return SK_PLACE_THREAD;
 }
 
 /* Order runner i; it is made in the background. */
@@ -75,18 +105,28 @@ static sk_status order_runner(sk_stream_source *self, int i, const char *env_tex
     const sk_train_config *c = self->p.config;
     int64_t                max_restarts = c->env_runners.max_num_env_runner_restarts;
     char                   name[32];
-    sk_runner_arg arg = {.batch_ref = sk_block_get_ref(self->batch_block),
-                         .weights_ref = sk_block_get_ref(self->weights_block), .shape = self->batch.shape,
+    sk_runner_arg arg = {.shape = self->batch.shape, .remote = self->remote,
                          .spaces = *sk_policy_spaces_get(self->p.policy), .model = *sk_policy_model(self->p.policy),
                          .filter = (int32_t)sk_policy_filter(self->p.policy), .on_invalid = c->env_runners.on_invalid,
-                         .keep_state = self->restarts && self->has_state,
+                         .keep_state = self->restarts && (self->has_state || self->remote),
                          .runner = i, .n_envs = self->first_env[i + 1] - self->first_env[i],
                          .first_env = self->first_env[i], .n_total_envs = self->n_envs, .seed = (uint64_t)c->seed,
                          .n_floats = (int64_t)sk_policy_n_floats(self->p.policy)};
     const sk_arg args[] = {sk_by_value(&arg, sizeof arg), sk_by_value(env_text, strlen(env_text))};
+    if (self->remote) {
+        snprintf(arg.isa, sizeof arg.isa, "%s", sk_kernels_get()->level);
+    } else {
+        arg.batch_ref = sk_block_get_ref(self->batch_block);
+        arg.weights_ref = sk_block_get_ref(self->weights_block);
+    }
     snprintf(name, sizeof name, "runner-%d", i);
+    sk_resource     cpu = {"cpu", c->env_runners.num_cpus_per_env_runner};
     sk_actor_params params = {.class_name = "runner", .name = name, .placement = placement_of(c), .args = args,
                               .n_args = SK_COUNT(args)};
+    if (self->remote && cpu.amount > 0.0) {
+        params.resources = &cpu;
+        params.n_resources = 1;
+    }
     if (self->restarts) {
         params.max_restarts = max_restarts < 0 ? -1 : (int)max_restarts;
         params.restart_window_s = INFINITY; /* the budget is for the whole run */
@@ -96,11 +136,23 @@ static sk_status order_runner(sk_stream_source *self, int i, const char *env_tex
     return sk_actor_create(self->p.runtime, &params, &self->runners[i], reterr);
 }
 
+static int is_interrupted(const sk_stream_source *self) { return self->p.interrupted && *self->p.interrupted; }
+
+/* A remote one may wait for a host that is still to join. */
+static sk_status wait_for_runner(sk_stream_source *self, int i, sk_error *reterr) {
+    if (!self->remote) return sk_actor_wait(self->p.runtime, self->runners[i], START_TIMEOUT_MS, reterr);
+    int64_t left_ms = START_TIMEOUT_MS + (int64_t)(self->p.config->cluster.wait_s * 1000.0);
+    for (;; left_ms -= LOOK_MS) {
+        sk_status status = sk_actor_wait(self->p.runtime, self->runners[i], LOOK_MS, reterr);
+        if (status != SK_ETIMEOUT || left_ms <= LOOK_MS) return status;
+        if (is_interrupted(self)) return SK_FAIL(reterr, SK_EINTERRUPTED, "interrupted while runners were starting");
+    }
+}
+
 /* All at once: they start side by side. */
 static sk_status start_runners(sk_stream_source *self, const char *env_text, sk_error *reterr) {
     for (int i = 0; i < self->n_runners; i++) SK_TRY(order_runner(self, i, env_text, reterr));
-    for (int i = 0; i < self->n_runners; i++)
-        SK_TRY(sk_actor_wait(self->p.runtime, self->runners[i], START_TIMEOUT_MS, reterr));
+    for (int i = 0; i < self->n_runners; i++) SK_TRY(wait_for_runner(self, i, reterr));
     for (int i = 0; i < self->n_runners; i++) self->n_made[i] = 1;
     return SK_OK;
 }
@@ -113,7 +165,9 @@ sk_status sk_stream_create(const sk_stream_params *p, sk_stream_source **ret_str
     self->base.ops = &stream_ops;
     self->p = *p;
     self->n_runners = p->config->env_runners.num_env_runners > 0 ? (int)p->config->env_runners.num_env_runners : 1;
-    self->restarts = placement_of(p->config) == SK_PLACE_PROCESS && p->config->env_runners.restart_failed_env_runners;
+    sk_placement placement = placement_of(p->config);
+    self->remote = placement == SK_PLACE_REMOTE;
+    self->restarts = (self->remote || placement == SK_PLACE_PROCESS) && p->config->env_runners.restart_failed_env_runners;
     self->has_state = (sk_env_api_get(p->env)->caps & SK_ENV_CAP_STATE) != 0;
     self->n_agents = sk_env_info_get(p->env)->n_agents;
     self->n_envs = (int)sk_train_config_n_envs(p->config);
@@ -149,6 +203,7 @@ void sk_stream_destroy(sk_stream_source **self_p) {
     int n_ordered = 0;
     while (self->runners && n_ordered < self->n_runners && self->runners[n_ordered].id) n_ordered++;
     if (n_ordered) sk_actor_join(self->p.runtime, self->runners, n_ordered, STOP_TIMEOUT_MS);
+    if (self->sent.id) sk_release(self->p.runtime, &self->sent);
     sk_block_destroy(&self->batch_block);
     sk_block_destroy(&self->weights_block);
     free(self->runners);
@@ -170,13 +225,22 @@ static void forget_answers(sk_stream_source *self) {
     for (int i = 0; i < self->n_runners; i++) sk_release(self->p.runtime, &self->answers[i]);
 }
 
+/* How often it has been made, as far as is known. */
+static uint64_t times_made(const sk_stream_source *self, int i) {
+    if (!self->remote) return atomic_load(&self->weights.n_made[i]);
+    int64_t told = self->batch.fragment[i].n_made; /* 0 before its first fragment */
+    return told > 0 ? (uint64_t)told : self->n_made[i];
+}
+
 /* Count the runners that were made anew since the last look. */
 static void count_restarts(sk_stream_source *self) {
     uint64_t n = 0;
     for (int i = 0; i < self->n_runners; i++) {
-        uint64_t now = atomic_load(&self->weights.n_made[i]);
+        uint64_t now = times_made(self, i);
+        if (now <= self->n_made[i]) continue;
         n += now - self->n_made[i];
         self->n_made[i] = now;
+        if (self->remote) sk_log(SK_LOG_WARN, "runner-%d was made anew, its process having died; it goes on", i);
     }
     if (!n) return;
     sk_metrics_add(self->p.metrics, SK_METRIC_RESTARTS, (double)n);
@@ -186,17 +250,33 @@ static void count_restarts(sk_stream_source *self) {
     self->told_anew = 1;
 }
 
-/* One fragment of each; the answers are empty. */
+/* Fragments that came as answers: into their rows. */
+static sk_status take_fragments(sk_stream_source *self, const sk_sample_in *in, sk_error *reterr) {
+    sk_fragment_wanted wanted = {.spaces = sk_policy_spaces_get(self->p.policy), .policy_version = in->policy_version,
+                                 .first_step = in->first_step, .env_seed = (uint64_t)self->p.config->seed};
+    for (int i = 0; i < self->n_runners; i++) {
+        sk_bytes bytes = {0};
+        wanted.runner = i;
+        wanted.first_row = self->first_env[i] * self->n_agents;
+        wanted.n_rows = (self->first_env[i + 1] - self->first_env[i]) * self->n_agents;
+        SK_TRY(sk_get(self->p.runtime, self->answers[i], self->timeout_ms, &bytes, reterr));
+        SK_TRY(sk_fragment_scatter(&wanted, bytes, &self->batch, reterr));
+    }
+    return SK_OK;
+}
+
+/* One fragment of each, into its rows of the block. */
 static sk_status sample_all(sk_stream_source *self, const sk_sample_in *in, sk_error *reterr) {
     sk_status status = SK_OK;
-    sk_arg    arg = sk_by_value(in, sizeof *in);
-    sk_method method = {.method = SK_RUNNER_SAMPLE, .args = &arg, .n_args = 1};
+    sk_arg    args[] = {sk_by_value(in, sizeof *in), sk_by_ref(self->sent)};
+    sk_method method = {.method = SK_RUNNER_SAMPLE, .args = args, .n_args = self->remote ? 2 : 1};
     for (int i = 0; i < self->n_runners && status == SK_OK; i++)
         status = sk_actor_call(self->p.runtime, self->runners[i], &method, &self->answers[i], reterr);
     if (status == SK_OK)
         status = sk_get_all(self->p.runtime, self->answers, self->n_runners, self->timeout_ms, reterr);
     if (status == SK_EDEAD && reterr) /* told at once: the others may need a while to finish their fragments */
         sk_log(SK_LOG_ERROR, "%s; the other runners are being stopped", reterr->msg);
+    if (status == SK_OK && self->remote) status = take_fragments(self, in, reterr);
     forget_answers(self);
     count_restarts(self);
     return status;
@@ -248,7 +328,8 @@ static sk_status check_heads(const sk_stream_source *self, sk_error *reterr) {
 static sk_status stream_next(sk_source *base, const sk_batch **ret_batch, sk_error *reterr) {
     sk_stream_source *self = (sk_stream_source *)base;
     double            start_s = sk_clock_now_s(), env_s = 0.0, inference_s = 0.0;
-    publish_weights(self);
+    if (self->remote) SK_TRY(send_weights(self, reterr));
+    else publish_weights(self);
     sk_sample_in in = {.policy_version = sk_policy_version(self->p.policy), .first_step = self->step,
                        .explore = *sk_policy_exploration(self->p.policy)};
     SK_TRY(sample_all(self, &in, reterr));

@@ -2,7 +2,8 @@
  * weights block they read. next() hands out the present weights, lets all runners sample one fragment, and gives back
  * the whole block; rows are in order of the global environment index whatever the number of runners, so nothing
  * downstream can tell 1 from 4 runners. A runner whose process dies is made anew and samples its fragment again
- * (env_runners.restart_failed_env_runners), so nothing downstream can tell that either.
+ * (env_runners.restart_failed_env_runners), so nothing downstream can tell that either. Runners on other hosts get the
+ * weights and give their fragments in messages (rl/fragment.h); the block is the same again.
  *
  * Threads: one at a time. */
 #ifndef SK_RL_STREAM_H
@@ -24,6 +25,7 @@ typedef struct sk_stream_params {
     sk_metrics            *metrics; /* counters and times are added here          */
     sk_episode_window     *window;  /* finished episodes are pushed here          */
     int                    keep_final_obs; /* the algorithm asks for that column  */
+    const volatile int    *interrupted;    /* nullable; non-zero: a wait for remote runners to start ends */
 } sk_stream_params;
 
 /* Start the runners. Caller destroys (before the runtime). */

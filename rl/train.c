@@ -4,6 +4,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "nn/cpu/kernels.h"
 #include "policies/policy.h"
 #include "rl/algorithm.h"
 #include "rl/checkpoint.h"
@@ -23,7 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NAME_SIZE = 64, PATH_SIZE = 4096 };
+enum { NAME_SIZE = 64, PATH_SIZE = 4096, LOOK_MS = 200 /* between two looks while hosts are waited for */ };
 
 typedef struct trainer {
     const sk_train_params *p;
@@ -40,6 +41,7 @@ typedef struct trainer {
     int64_t                next_eval, next_checkpoint;     /* env steps; INT64_MAX = never         */
     int                    evaluated; /* the present policy has been evaluated   */
     int                    saved;     /* the present state is on disk            */
+    int                    n_hosts;   /* that had joined at the last look        */
 } trainer;
 
 static const sk_train_config *config_of(const trainer *t) { return &t->setup.config; }
@@ -118,13 +120,24 @@ static void name_of_run(const trainer *t, char *ret_name, size_t size) {
     else snprintf(ret_name, size, "%s %s", t->setup.algorithm->name, sk_env_info_get(t->setup.env)->name);
 }
 
-/* What runners in processes write to standard error goes into the run's folder. */
+static int is_remote(const trainer *t) { return config_of(t)->env_runners.placement == SK_RUNNER_REMOTE; }
+
+/* What runners in processes write to standard error goes into the run's folder. (That of remote ones stays with their
+ * hosts.) All hosts are to compute with this host's instructions. */
 static sk_status create_runtime(trainer *t, sk_error *reterr) {
     static const sk_module *const modules[] = {&sk_rl_module};
     const sk_train_config        *c = config_of(t);
     char                          name[NAME_SIZE], logs[PATH_SIZE];
     sk_runtime_params params = {.name = name, .modules = modules, .n_modules = SK_COUNT(modules),
                                 .worker_has_modules = true, .worker_path = t->p->worker_path};
+    char               isa[] = "SKIFF_ISA=v0";
+    const char *const  env[] = {isa};
+    const char        *level = sk_kernels_get()->level; /* "x86-64-v4" */
+    sk_cluster_params  cluster = {.bind = c->cluster.bind, .key_path = *c->cluster.key_file ? c->cluster.key_file : NULL,
+                                  .plain = !c->cluster.encrypt, .build = t->p->build ? t->p->build : "skiff",
+                                  .worker_env = env, .n_worker_env = SK_COUNT(env)};
+    isa[sizeof isa - 2] = level[strlen(level) - 1];
+    if (is_remote(t)) params.cluster = &cluster;
     name_of_run(t, name, sizeof name);
     if (t->p->run_dir && c->env_runners.num_env_runners > 0 && c->env_runners.placement == SK_RUNNER_PROCESS) {
         int n = snprintf(logs, sizeof logs, "%s/logs", t->p->run_dir);
@@ -134,6 +147,50 @@ static sk_status create_runtime(trainer *t, sk_error *reterr) {
         params.log_dir = logs;
     }
     return sk_runtime_create(&params, &t->runtime, reterr);
+}
+
+static int is_interrupted(const trainer *t) { return t->p->interrupted && *t->p->interrupted; }
+
+static void tell_waiting(const trainer *t, int n_joined, int n_wanted) {
+    const char *endpoint = sk_runtime_endpoint(t->runtime);
+    if (t->p->on_waiting)
+        t->p->on_waiting(t->p->user, &(sk_train_waiting){.n_joined = n_joined, .n_wanted = n_wanted, .endpoint = endpoint});
+    else if (n_joined < n_wanted)
+        sk_log(SK_LOG_INFO, "waiting for hosts: %d of %d have joined; join with: skiff node --join %s", n_joined, n_wanted,
+               endpoint);
+}
+
+/* Until as many as wanted have joined, or for as long as wanted: then those that have must do. */
+static sk_status wait_for_hosts(trainer *t, sk_error *reterr) {
+    const sk_train_config *c = config_of(t);
+    int                    n_wanted = (int)c->cluster.num_hosts, n_told = -1;
+    double                 end_s = sk_clock_now_s() + c->cluster.wait_s;
+    for (;;) {
+        sk_status status = sk_runtime_wait_hosts(t->runtime, n_wanted, n_told < 0 ? 0 : LOOK_MS, &t->n_hosts, reterr);
+        if (status != SK_OK && status != SK_ETIMEOUT) return status;
+        if (t->n_hosts != n_told) tell_waiting(t, n_told = t->n_hosts, n_wanted);
+        if (status == SK_OK) return SK_OK;
+        if (is_interrupted(t)) return SK_FAIL(reterr, SK_EINTERRUPTED, "interrupted while waiting for hosts");
+        if (sk_clock_now_s() >= end_s) break;
+    }
+    tell_waiting(t, t->n_hosts, 0);
+    if (t->n_hosts == 0)
+        return SK_FAIL(reterr, SK_ETIMEOUT, "no host has joined within %g s (cluster.wait_s), wanted %d; join with: skiff "
+                       "node --join %s", c->cluster.wait_s, n_wanted, sk_runtime_endpoint(t->runtime));
+    sk_log(SK_LOG_WARN, "%d of %d hosts have joined within %g s (cluster.wait_s): the run goes on with those", t->n_hosts,
+           n_wanted, c->cluster.wait_s);
+    return SK_OK;
+}
+
+/* How many hosts there are now. */
+static sk_status count_hosts(trainer *t, sk_error *reterr) {
+    int n = 0;
+    if (!is_remote(t)) return SK_OK;
+    SK_TRY(sk_runtime_wait_hosts(t->runtime, 0, 0, &n, reterr));
+    sk_metrics_add(&t->metrics, SK_METRIC_HOSTS_LOST, n < t->n_hosts ? t->n_hosts - n : 0);
+    sk_metrics_set(&t->metrics, SK_METRIC_HOSTS, n);
+    t->n_hosts = n;
+    return SK_OK;
 }
 
 static sk_status create_replay(trainer *t, sk_error *reterr) {
@@ -153,8 +210,9 @@ static sk_status open_trainer(trainer *t, sk_error *reterr) {
     SK_TRY(create_policy(t, reterr));
     SK_TRY(sk_device_create_cpu(learner_threads(c), &t->device, reterr));
     SK_TRY(create_runtime(t, reterr));
+    if (is_remote(t)) SK_TRY(wait_for_hosts(t, reterr));
     sk_stream_params stream = {.runtime = t->runtime, .env = t->setup.env, .config = c, .policy = t->policy,
-                               .metrics = &t->metrics, .window = &t->window,
+                               .metrics = &t->metrics, .window = &t->window, .interrupted = t->p->interrupted,
                                .keep_final_obs = t->setup.algorithm->keep_final_obs || t->setup.algorithm->replay};
     SK_TRY(sk_stream_create(&stream, &t->stream, reterr));
     if (t->setup.algorithm->replay) SK_TRY(create_replay(t, reterr));
@@ -165,6 +223,7 @@ static sk_status open_trainer(trainer *t, sk_error *reterr) {
     if (t->p->resume) {
         sk_checkpoint_state state = checkpoint_state(t);
         SK_TRY(sk_checkpoint_load_state(t->p->run_dir, &state, reterr));
+        sk_metrics_clear(&t->metrics, SK_METRIC_HOSTS); /* those of now are counted anew */
         t->former_s = sk_metrics_get(&t->metrics, SK_METRIC_TIME_TOTAL, 0.0);
         sk_log(SK_LOG_INFO, "resumed at %lld env steps", (long long)env_steps(t));
     }
@@ -222,8 +281,6 @@ static sk_status checkpoint_if_due(trainer *t, sk_error *reterr) {
 }
 
 /* ---- stopping and reporting ---------------------------------------------------------------------------------- */
-
-static int is_interrupted(const trainer *t) { return t->p->interrupted && *t->p->interrupted; }
 
 /* The first stop key that is met, or -1. */
 static int met_key(const trainer *t) {
@@ -283,6 +340,7 @@ static sk_status iterate(trainer *t, sk_error *reterr) {
     clear_times(&t->metrics);
     t->evaluated = t->saved = 0;
     SK_TRY(t->setup.algorithm->learn(t->algorithm, source_of(t), &t->metrics, reterr));
+    SK_TRY(count_hosts(t, reterr));
     sk_metrics_add(&t->metrics, SK_METRIC_TRAINING_ITERATION, 1.0);
     sk_metrics_set(&t->metrics, SK_METRIC_STEPS_PER_S, (double)(env_steps(t) - before) / (sk_clock_now_s() - start_s));
     sk_metrics_set(&t->metrics, SK_METRIC_TIME_TOTAL, t->former_s + sk_clock_now_s() - t->start_s);

@@ -20,14 +20,22 @@ typedef struct sk_train_progress {
     const sk_train_config *config; /* borrowed for the call                                            */
 } sk_train_progress;
 
+/* Waiting for other hosts (env_runners.placement remote): before training starts, whenever their number changes. */
+typedef struct sk_train_waiting {
+    int         n_joined, n_wanted; /* hosts; n_joined >= n_wanted (0: too late): it is over */
+    const char *endpoint;           /* where they can join; borrowed for the call    */
+} sk_train_waiting;
+
 typedef struct sk_train_params {
     sk_config             *cfg;         /* opened, not yet bound (train binds common and algorithm's keys) */
     const char            *run_dir;     /* exists; NULL = keep nothing on disk                             */
     int                    resume;      /* 1 = go on from the newest checkpoint in run_dir                 */
     const char            *init_from;   /* NULL, or a policy file / checkpoint whose parameters to start with */
     const char            *worker_path; /* see sk_runtime_params                                           */
+    const char            *build;       /* nullable; which build this is, for other hosts: see sk_cluster_params */
     const volatile int    *interrupted; /* nullable; non-zero: finish the iteration, checkpoint, stop      */
     void (*on_progress)(void *user, const sk_train_progress *progress); /* nullable; after every iteration */
+    void (*on_waiting)(void *user, const sk_train_waiting *waiting);    /* nullable                        */
     void                  *user;
 } sk_train_params;
 

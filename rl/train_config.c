@@ -55,7 +55,9 @@ const sk_key sk_train_config_keys[] = {
      1e6, .unit = "env steps",
      .help = "Steps of every environment in one fragment of experience; if not given, 1 for algorithms with a replay."},
     {"env_runners.placement", SK_KEY_ENUM, AT(env_runners.placement), "thread",
-     .choices = "thread|process|remote", .help = "Where runners live."},
+     .choices = "thread|process|remote",
+     .help = "Where runners live: in threads or processes of this host, or remote: in processes of hosts that have joined "
+             "(`cluster`, docs/cluster.md). Results do not depend on it."},
     {"env_runners.observation_filter", SK_KEY_ENUM, AT(env_runners.observation_filter), "NoFilter",
      .choices = SK_OBS_FILTER_CHOICES,
      .help = "MeanStdFilter: observations are normalised by their running mean and variance."},
@@ -68,11 +70,28 @@ const sk_key sk_train_config_keys[] = {
      .help = "When an environment fails or gives a number that is none: stop the run, or drop the episode."},
     {"env_runners.sample_timeout_s", SK_KEY_FLOAT, AT(env_runners.sample_timeout_s), "60", 0.1, 86400,
      .unit = "s", .help = "Patience with a runner's fragment before the run fails."},
+    {"env_runners.num_cpus_per_env_runner", SK_KEY_FLOAT, AT(env_runners.num_cpus_per_env_runner), "1", 0, 1024,
+     .unit = "cpus",
+     .help = "placement remote: what a runner takes of its host's cpus, which says how many fit there; threads and "
+             "processes of this host take no notice of it."},
     {"env_runners.restart_failed_env_runners", SK_KEY_BOOL, AT(env_runners.restart_failed_env_runners), "true",
-     .help = "placement process: a runner whose process dies is made anew and samples its fragment again, with the "
-             "same results (environments that cannot save their state begin new episodes); false = the run fails."},
+     .help = "placement process or remote: a runner whose process dies is made anew, remote ones on any host, and "
+             "samples its fragment again, with the same results (environments that cannot save their state begin new episodes); false = the run fails."},
     {"env_runners.max_num_env_runner_restarts", SK_KEY_INT, AT(env_runners.max_num_env_runner_restarts), "1000", -1,
      1e9, .unit = "restarts", .help = "How often each runner may be made anew before the run fails; -1 = no limit."},
+
+    {"cluster.bind", SK_KEY_STRING, AT(cluster.bind), "tcp://127.0.0.1:0",
+     .help = "placement remote: where to listen for hosts (`skiff node --join`); port 0: any free one. Nothing beyond this "
+             "host can join unless it says so."},
+    {"cluster.key_file", SK_KEY_STRING, AT(cluster.key_file), "",
+     .help = "The cluster's key: who has it may join, and nobody else; empty = $SKIFF_CLUSTER_KEY, else "
+             "~/.config/skiff/cluster.key, made when missing."},
+    {"cluster.num_hosts", SK_KEY_INT, AT(cluster.num_hosts), "1", 1, 1023, .unit = "hosts",
+     .help = "How many hosts to wait for before training starts; others may join at any time."},
+    {"cluster.wait_s", SK_KEY_FLOAT, AT(cluster.wait_s), "300", 0, 1e6, .unit = "s",
+     .help = "Patience with them; then it goes on with those that have joined, and fails if none has."},
+    {"cluster.encrypt", SK_KEY_BOOL, AT(cluster.encrypt), "true",
+     .help = "Encrypt and authenticate what goes to other hosts and comes from them; false only with a bind to loopback."},
 
     {"learners.num_cpus_per_learner", SK_KEY_INT, AT(learners.num_cpus_per_learner), "0", 0, 256,
      .unit = "threads",
@@ -251,17 +270,41 @@ static sk_status check_env(const sk_train_config *self, const sk_config *cfg, sk
                    sk_config_mark(cfg, "env"));
 }
 
+/* Does only this very host reach "tcp://ADDRESS:PORT"? */
+static bool is_loopback(const char *bind) {
+    const char *address = bind + strlen("tcp://");
+    if (strncmp(address, "localhost:", 10) == 0 || strncmp(address, "[::1]:", 6) == 0) return true;
+    return strncmp(address, "127.", 4) == 0 && address[strspn(address, "0123456789.")] == ':';
+}
+
+/* Other hosts: there must be something for them to do, and a place where they can join. */
+static sk_status check_cluster(const sk_train_config *self, const sk_config *cfg, sk_error *reterr) {
+    const char *bind = self->cluster.bind;
+    if (self->env_runners.num_env_runners == 0)
+        return SK_FAIL(reterr, SK_ECONFIG,
+                       "%s: env_runners.placement remote needs runners that can be elsewhere, wanted "
+                       "env_runners.num_env_runners > 0, got 0",
+                       sk_config_mark(cfg, "env_runners.placement"));
+    const char *port = strrchr(bind, ':');
+    if (strncmp(bind, "tcp://", 6) != 0 || port <= bind + 6 || !port[1])
+        return SK_FAIL(reterr, SK_ECONFIG, "%s: cluster.bind \"%.100s\" is no place to listen, wanted "
+                       "\"tcp://ADDRESS:PORT\", as in \"tcp://127.0.0.1:0\"",
+                       sk_config_mark(cfg, "cluster.bind"), bind);
+    if (!self->cluster.encrypt && !is_loopback(bind))
+        return SK_FAIL(reterr, SK_ECONFIG,
+                       "%s: cluster.encrypt false is for loopback only, and cluster.bind is \"%.100s\": anybody there "
+                       "could join",
+                       sk_config_mark(cfg, "cluster.encrypt"), bind);
+    return SK_OK;
+}
+
 sk_status sk_train_config_check(const sk_train_config *self, const sk_config *cfg, sk_error *reterr) {
     SK_TRY(check_env(self, cfg, reterr));
     if (self->device == SK_DEVICE_CUDA)
         return SK_FAIL(reterr, SK_ECONFIG,
                        "%s: device cuda is not there: this skiff computes on the CPU only",
                        sk_config_mark(cfg, "device"));
-    if (self->env_runners.placement == SK_RUNNER_REMOTE)
-        return SK_FAIL(
-            reterr, SK_ECONFIG,
-            "%s: env_runners.placement remote is not supported by this version, wanted thread or process",
-            sk_config_mark(cfg, "env_runners.placement"));
+    if (self->env_runners.placement == SK_RUNNER_REMOTE) SK_TRY(check_cluster(self, cfg, reterr));
     SK_TRY(check_batch(self, cfg, reterr));
     return check_stop(self, cfg, reterr);
 }

@@ -41,9 +41,17 @@ typedef struct sk_train_config {
         double  clip_rewards;            /* after normalising; 0 = no clipping                       */
         int     on_invalid;              /* 0 stop, 1 drop                                           */
         double  sample_timeout_s;
-        bool    restart_failed_env_runners;  /* process runners only                                 */
+        double  num_cpus_per_env_runner;     /* remote runners only: of their host's                 */
+        bool    restart_failed_env_runners;  /* process and remote runners only                      */
         int64_t max_num_env_runner_restarts; /* of each of them in a run; negative = no limit        */
     } env_runners;
+
+    struct { /* env_runners.placement remote: other hosts (skiff/skiff.h)                            */
+        const char *bind, *key_file;
+        int64_t     num_hosts;
+        double      wait_s;
+        bool        encrypt;
+    } cluster;
 
     struct {
         int64_t num_cpus_per_learner; /* threads of the learner; 0 = all cores, at most 4            */
@@ -74,8 +82,8 @@ extern const sk_key sk_train_config_keys[];
 extern const int    sk_train_config_n_keys;
 
 /* What the keys cannot say one by one: stop names are metrics (with the nearest name) and at least one is a budget
- * or a goal that evaluation can reach, a batch can be counted, placement remote is refused for now, device cuda is
- * refused on a machine without, an evaluation goal needs evaluation.interval_steps > 0, checkpoint.keep >= 1, ...
+ * or a goal that evaluation can reach, a batch can be counted, placement remote has runners and somewhere to listen,
+ * device cuda is refused on a machine without, an evaluation goal needs evaluation.interval_steps > 0, checkpoint.keep >= 1, ...
  * Messages carry the key's mark. SK_ECONFIG. */
 SK_NODISCARD sk_status sk_train_config_check(const sk_train_config *self, const sk_config *cfg, sk_error *reterr);
 

@@ -1,4 +1,5 @@
-/* The text that describes an environment to a runner. Plugins and Python processes are left out: what they do is theirs. */
+/* The text that describes an environment to a runner. Plugins, Python processes and files to be hashed are left out: what
+ * they do, or how long they are, is theirs. */
 #include "rl/runner_arg.h"
 #include "rl/vec.h"
 #include "tests/fuzz/fuzz.h"
@@ -11,7 +12,8 @@ static int is_foreign(const uint8_t *data, size_t size) {
     json_t     *all = json_loadb((const char *)data, size, 0, NULL);
     const char *plugin = json_string_value(json_object_get(all, "plugin"));
     const char *name = json_string_value(json_object_get(all, "name"));
-    int         foreign = (plugin && plugin[0]) || (name && strchr(name, ':'));
+    int         foreign = (plugin && plugin[0]) || (name && strchr(name, ':')) ||
+                  json_object_size(json_object_get(all, "files")) > 0;
     json_decref(all);
     return foreign;
 }

@@ -349,11 +349,14 @@ Test(runner, made_anew_writes_nothing_before_it_samples_and_then_the_same) {
     sk_batch     b;
     sk_batch_map(&shape, sk_block_data(batch), &b);
     cr_assert_eq(call_runner(&r, first, SK_RUNNER_SAMPLE, &next, sizeof next, &e), SK_OK);
+    cr_assert_eq(b.fragment[0].n_made, 1);
     b.fragment[0].env_s = b.fragment[0].inference_s = 0; /* times are not the same */
     memcpy(wanted, sk_block_data(batch), size);
     cr_assert_neq(memcmp(wanted, before, size), 0);
     cr_assert_eq(call_runner(&r, second, SK_RUNNER_SAMPLE, &next, sizeof next, &e), SK_OK);
+    cr_assert_eq(b.fragment[0].n_made, 2);
     b.fragment[0].env_s = b.fragment[0].inference_s = 0;
+    b.fragment[0].n_made = 1;
     cr_assert_eq(memcmp(wanted, sk_block_data(batch), size), 0);
     free(before), free(wanted);
     sk_release(r.runtime, &state);

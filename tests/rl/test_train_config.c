@@ -188,10 +188,50 @@ Test(train_config, refuses_an_iteration_beyond_counting) {
             HEAD BUDGET "env_runners: {num_envs_per_env_runner: 65536, rollout_fragment_length: 1000000}\n");
 }
 
+#define REMOTE "env_runners: {placement: remote, num_env_runners: 2}\n"
+Test(train_config, takes_runners_on_other_hosts_where_they_can_join) {
+    bound b;
+    sk_error err = {0};
+    cr_assert_eq(bind(&b, HEAD BUDGET REMOTE, &err), SK_OK, "%s", err.msg);
+    cr_assert_eq(b.c.env_runners.placement, SK_RUNNER_REMOTE);
+    cr_assert_eq(b.c.env_runners.num_cpus_per_env_runner, 1);
+    cr_assert_str_eq(b.c.cluster.bind, "tcp://127.0.0.1:0");
+    cr_assert_str_eq(b.c.cluster.key_file, "");
+    cr_assert(b.c.cluster.num_hosts == 1 && b.c.cluster.wait_s == 300 && b.c.cluster.encrypt);
+    bound_deinit(&b);
+    accepts(HEAD BUDGET REMOTE "cluster: {bind: tcp://10.0.0.1:7711, num_hosts: 3, wait_s: 0}\n");
+    refuses("x.yaml:4:15: env_runners.placement remote needs runners that can be elsewhere, wanted "
+            "env_runners.num_env_runners > 0, got 0",
+            HEAD BUDGET "env_runners: {placement: remote}\n");
+    refuses("x.yaml:5:11: cluster.bind \"10.0.0.1:7711\" is no place to listen, wanted \"tcp://ADDRESS:PORT\", as in "
+            "\"tcp://127.0.0.1:0\"",
+            HEAD BUDGET REMOTE "cluster: {bind: \"10.0.0.1:7711\"}\n");
+    refuses("x.yaml:5:11: cluster.bind \"tcp://host\" is no place to listen, wanted \"tcp://ADDRESS:PORT\", as in "
+            "\"tcp://127.0.0.1:0\"",
+            HEAD BUDGET REMOTE "cluster: {bind: tcp://host}\n");
+    accepts(HEAD BUDGET "cluster: {bind: nowhere}\n"); /* nobody listens */
+}
+
+Test(train_config, leaves_nothing_unencrypted_beyond_loopback) {
+    accepts(HEAD BUDGET REMOTE "cluster: {encrypt: false}\n");
+    accepts(HEAD BUDGET REMOTE "cluster: {encrypt: false, bind: \"tcp://127.3.2.1:99\"}\n");
+    accepts(HEAD BUDGET REMOTE "cluster: {encrypt: false, bind: \"tcp://[::1]:99\"}\n");
+    accepts(HEAD BUDGET REMOTE "cluster: {encrypt: false, bind: \"tcp://localhost:0\"}\n");
+    refuses("x.yaml:5:11: cluster.encrypt false is for loopback only, and cluster.bind is \"tcp://0.0.0.0:99\": anybody "
+            "there could join",
+            HEAD BUDGET REMOTE "cluster: {encrypt: false, bind: \"tcp://0.0.0.0:99\"}\n");
+    refuses("x.yaml:5:11: cluster.encrypt false is for loopback only, and cluster.bind is \"tcp://*:0\": anybody there "
+            "could join",
+            HEAD BUDGET REMOTE "cluster: {encrypt: false, bind: \"tcp://*:0\"}\n");
+    refuses("x.yaml:5:11: cluster.encrypt false is for loopback only, and cluster.bind is \"tcp://127.evil.org:0\": "
+            "anybody there could join",
+            HEAD BUDGET REMOTE "cluster: {encrypt: false, bind: \"tcp://127.evil.org:0\"}\n");
+    refuses("x.yaml:5:11: cluster.encrypt false is for loopback only, and cluster.bind is \"tcp://localhost.evil.org:0\": "
+            "anybody there could join",
+            HEAD BUDGET REMOTE "cluster: {encrypt: false, bind: \"tcp://localhost.evil.org:0\"}\n");
+}
+
 Test(train_config, refuses_what_this_version_cannot_do) {
     refuses("x.yaml:4:1: device cuda is not there: this skiff computes on the CPU only",
             HEAD BUDGET "device: cuda\n");
-    refuses("x.yaml:4:15: env_runners.placement remote is not supported by this version, wanted thread or "
-            "process",
-            HEAD BUDGET "env_runners: {placement: remote}\n");
 }
