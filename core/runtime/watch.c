@@ -77,7 +77,7 @@ void sk__watch_actor(sk__driver *d, sk__actor *actor) {
     row->id = actor->id;
     row->state = actor->state;
     row->placement = (int32_t)actor->placement;
-    row->pid = actor->peer ? actor->peer->pid : actor->placement == SK_PLACE_PROCESS ? 0 : d->board->pid;
+    row->pid = actor->peer ? actor->peer->pid : sk__in_process(actor->placement) ? 0 : d->board->pid;
     row->host = actor->peer ? sk__peer_host(actor->peer) : 0;
     row->n_restarts = (uint32_t)actor->n_restarts;
     row->n_done = actor->n_done;
