@@ -9,6 +9,7 @@ int sk_cmd_rollout(int argc, char **argv);   /* skiff rollout ENV (--actions FIL
 int sk_cmd_check_env(int argc, char **argv); /* skiff check-env NAME|PLUGIN.so[:NAME]        */
 int sk_cmd_new_env(int argc, char **argv);   /* skiff new-env NAME [--dir DIR]             */
 int sk_cmd_train(int argc, char **argv);     /* skiff train FILE.yaml [key=value ...]        */
+int sk_cmd_cluster(int argc, char **argv);   /* skiff cluster slurm|key                      */
 int sk_cmd_eval(int argc, char **argv);      /* skiff eval CHECKPOINT                        */
 int sk_cmd_play(int argc, char **argv);      /* skiff play CHECKPOINT [--out FILE.mp4]      */
 int sk_cmd_export(int argc, char **argv);    /* skiff export POLICY --c NAME                 */
@@ -21,6 +22,7 @@ int sk_cmd_list(int argc, char **argv);      /* skiff list tasks|actors|objects|
 int sk_cmd_top(int argc, char **argv);       /* skiff top                                    */
 int sk_cmd_timeline(int argc, char **argv);  /* skiff timeline FILE                          */
 int sk_cmd_logs(int argc, char **argv);      /* skiff logs ACTOR|WORKER|PID                  */
+int sk_cmd_node(int argc, char **argv);      /* skiff node --join|--head              */
 int sk_cmd_worker(int argc, char **argv);    /* skiff worker: started by the runtime         */
 
 #endif
