@@ -297,7 +297,7 @@ sk_status sk_cluster_key_find(const char *path, sk_key_make make, sk_cluster_key
                            "no cluster key: no file is named, $%s is not set, and you have no home", VARIABLE);
         path = fallback;
     }
-    if (ret_where) snprintf(ret_where, WHERE_SIZE, "%s", path);
+    if (ret_where) snprintf(ret_where, WHERE_SIZE, "%.*s", WHERE_SIZE - 1, path);
     sk_status status = from_file(path, make, ret_key, reterr);
     if (status != SK_ENOTFOUND) return status;
     if (is_named) return SK_FAIL(reterr, SK_ENOTFOUND, "no cluster key: there is no %s", path);
