@@ -58,7 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_check_status(status, &err);
     if (status != SK_OK) return 0;
     /* what it says is there, and nothing is lost: written again it is the same */
-    FUZZ_CHECK(frame.size == size - 1 - SK_LINK_HEAD_SIZE && frame.payload == (const uint8_t *)bytes + SK_LINK_HEAD_SIZE);
+    FUZZ_CHECK(frame.size == size - 1 - SK_LINK_HEAD_SIZE && frame.payload == data + 1 + SK_LINK_HEAD_SIZE);
     sk_link_write_head(&frame, head);
     FUZZ_CHECK(memcmp(head, bytes, sizeof head) == 0);
 
