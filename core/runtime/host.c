@@ -10,6 +10,7 @@
 #define MS INT64_C(1000000)
 #define DEAF_NS (2000 * MS)  /* its connection broke, and it did not come back so long */
 #define SHOW_NS (500 * MS)
+#define NAMED_MAX 6          /* workers of a lost host in the log */
 #define REFUSALS_MAX 8       /* of unknown sessions, a second */
 
 /* ---- asked by others ------------------------------------------------------------------------------------- */
@@ -219,12 +220,27 @@ static sk_status on_ready(sk__hosts *self, sk__host *host, sk_error *reterr) {
 }
 
 /* ---- the end --------------------------------------------------------------------------------------------- */
+/* "; with it 3 workers: learner, runner-1, runner-2", or nothing. */
+static void tell_workers(const sk__host *self, char *ret_text, size_t size) {
+    const sk__driver *d = self->d;
+    int               n = 0, n_named = 0;
+    *ret_text = 0;
+    if (self->n_peers > 0)
+        n = snprintf(ret_text, size, "; with it %d worker%s: ", self->n_peers, self->n_peers > 1 ? "s" : "");
+    for (int i = 0; i < d->n_lines && n_named < self->n_peers && n < (int)size; i++) {
+        if (!d->peers[i] || d->peers[i]->host != self) continue;
+        n += snprintf(ret_text + n, size - (size_t)n, "%s%s", n_named ? ", " : "",
+                      n_named < NAMED_MAX ? d->peers[i]->name : "...");
+        if (n_named++ == NAMED_MAX) break;
+    }
+}
+
 void sk__host_end(sk__host *self, sk_board_host_state state, const char *why) {
     sk__driver *d = self->d;
     sk__hosts  *hosts = d->hosts;
     bool        was_up = self->state == SK__HOST_UP;
-    int         n_peers = self->n_peers;
-    char        text[256];
+    char        text[256], workers[NAMED_MAX * (SK_BOARD_NAME + 2) + 48];
+    tell_workers(self, workers, sizeof workers);
     self->state = SK__HOST_GONE;
     sk__host_free_queue(self);
     sk__host_free_copies(self);
@@ -235,7 +251,7 @@ void sk__host_end(sk__host *self, sk_board_host_state state, const char *why) {
     }
     if (state == SK_HOST_LOST) d->n.n_hosts_lost++;
     if (!d->destroying || state == SK_HOST_LOST)
-        sk_log(state == SK_HOST_LOST || !was_up ? SK_LOG_WARN : SK_LOG_INFO, "host %s %s%s", self->name, why, n_peers > 0 ? "; its workers are gone with it" : "");
+        sk_log(state == SK_HOST_LOST || !was_up ? SK_LOG_WARN : SK_LOG_INFO, "host %s %s%s", self->name, why, workers);
     snprintf(text, sizeof text, "has ended: its host %s %s", self->name, why);
     sk__host_end_peers(self, text);
     SK_ASSERT(self->n_peers == 0);

@@ -16,7 +16,8 @@
 #define BLOCKED_MS  1    /* a way that is full is tried again */
 #define FRAMES_IN   256  /* at a time, before what changed is acted upon */
 #define FRAMES_OUT  32   /* of one host at a time, while the lock is held */
-#define LINGER_MS   1000 /* for the last BYE */
+#define LINGER_MS   1000 /* for the last BYE, in all */
+#define LINGER_MIN_MS 50
 
 /* ---- queues ---------------------------------------------------------------------------------------------- */
 /* What is still to be sent of it [bytes]. */
@@ -261,7 +262,8 @@ static sk_status start_thread(sk__hosts *self, sk_error *reterr) {
 }
 
 static void free_hosts(sk__hosts *self) {
-    sk_link_destroy(&self->link, LINGER_MS);
+    int64_t left_ms = (self->stop_ns - sk_clock_now_ns()) / 1000000;
+    sk_link_destroy(&self->link, left_ms > LINGER_MIN_MS ? (int)left_ms : LINGER_MIN_MS);
     free(self->welcome);
     free(self->buckets);
     free(self);
