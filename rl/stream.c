@@ -186,8 +186,8 @@ sk_status sk_stream_create(const sk_stream_params *p, sk_stream_source **ret_str
     sk_batch_shape shape = shape_of(p, self->n_runners);
     SK_TRY_GOTO(create_blocks(self, &shape, reterr));
     publish_weights(self);
-    SK_TRY_GOTO(sk__env_text_encode(p->config, &env_text, reterr));
-    SK_TRY_GOTO(start_runners(self, env_text, reterr));
+    if (!p->env_text) SK_TRY_GOTO(sk__env_text_encode(p->config, &env_text, reterr));
+    SK_TRY_GOTO(start_runners(self, p->env_text ? p->env_text : env_text, reterr));
     free(env_text);
     *ret_stream = self;
     return SK_OK;

@@ -24,6 +24,7 @@ typedef struct sk_stream_params {
     sk_policy             *policy;  /* read at every next()                       */
     sk_metrics            *metrics; /* counters and times are added here          */
     sk_episode_window     *window;  /* finished episodes are pushed here          */
+    const char            *env_text; /* of `env` (rl/runner_arg.h); NULL: as the config says now. Borrowed for create */
     int                    keep_final_obs; /* the algorithm asks for that column  */
     const volatile int    *interrupted;    /* nullable; non-zero: a wait for remote runners to start ends */
 } sk_stream_params;

@@ -29,6 +29,7 @@ enum { NAME_SIZE = 64, PATH_SIZE = 4096, LOOK_MS = 200 /* between two looks whil
 typedef struct trainer {
     const sk_train_params *p;
     sk_train_setup         setup; /* bound configs, environment, spaces          */
+    char                  *env_text; /* of that environment, for runners         */
     sk_policy             *policy;
     sk_device             *device;
     sk_runtime            *runtime;
@@ -54,6 +55,7 @@ static void close_trainer(trainer *t) {
     sk_runtime_destroy(&t->runtime);
     sk_policy_destroy(&t->policy);
     sk_device_destroy(&t->device);
+    free(t->env_text);
     sk_train_setup_deinit(&t->setup);
 }
 
@@ -207,12 +209,14 @@ static sk_source *source_of(trainer *t) {
 static sk_status open_trainer(trainer *t, sk_error *reterr) {
     const sk_train_config *c = config_of(t);
     SK_TRY(sk_train_setup_init(&t->setup, t->p->cfg, reterr));
+    SK_TRY(sk__env_text_encode(c, &t->env_text, reterr)); /* now: its files are those that have just been opened */
     SK_TRY(create_policy(t, reterr));
     SK_TRY(sk_device_create_cpu(learner_threads(c), &t->device, reterr));
     SK_TRY(create_runtime(t, reterr));
     if (is_remote(t)) SK_TRY(wait_for_hosts(t, reterr));
     sk_stream_params stream = {.runtime = t->runtime, .env = t->setup.env, .config = c, .policy = t->policy,
                                .metrics = &t->metrics, .window = &t->window, .interrupted = t->p->interrupted,
+                               .env_text = t->env_text,
                                .keep_final_obs = t->setup.algorithm->keep_final_obs || t->setup.algorithm->replay};
     SK_TRY(sk_stream_create(&stream, &t->stream, reterr));
     if (t->setup.algorithm->replay) SK_TRY(create_replay(t, reterr));

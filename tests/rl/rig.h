@@ -102,8 +102,8 @@ RIG_HELPER void rig_has(const char *text, const char *part) {
     cr_assert(strstr(text, part), "\"%s\" lacks \"%s\"", text, part);
 }
 
-/* Processes that this one started and that still run; at most `max` are put into `pids`. */
-RIG_HELPER int rig_children(int *pids, int max) {
+/* Processes that `of` started and that still run; at most `max` are put into `pids`. */
+RIG_HELPER int rig_children_of(int of, int *pids, int max) {
     int  n = 0;
     DIR *dir = opendir("/proc");
     for (struct dirent *e; dir && (e = readdir(dir));) {
@@ -112,13 +112,15 @@ RIG_HELPER int rig_children(int *pids, int max) {
         snprintf(path, sizeof path, "/proc/%s/stat", e->d_name);
         FILE *file = e->d_name[0] >= '1' && e->d_name[0] <= '9' ? fopen(path, "r") : NULL;
         if (!file) continue;
-        if (fscanf(file, "%*d (%*[^)]) %c %d", &state, &parent) == 2 && parent == getpid() && state != 'Z' && n < max)
+        if (fscanf(file, "%*d (%*[^)]) %c %d", &state, &parent) == 2 && parent == of && state != 'Z' && n < max)
             pids[n++] = atoi(e->d_name);
         fclose(file);
     }
     if (dir) closedir(dir);
     return n;
 }
+
+RIG_HELPER int rig_children(int *pids, int max) { return rig_children_of(getpid(), pids, max); }
 
 /* ---- a training run ---- */
 
@@ -128,6 +130,8 @@ typedef struct rig_run {
     int         resume;
     const volatile int *interrupted;
     void (*on_progress)(void *user, const sk_train_progress *progress);
+    void (*on_waiting)(void *user, const sk_train_waiting *waiting);
+    const char *build;
     void       *user;
     /* what came of it */
     sk_status       status;
@@ -143,7 +147,8 @@ RIG_HELPER sk_status rig_train(rig_run *run) {
     run->status = sk_config_parse(run->yaml, "test.yaml", run->set, n_set, &cfg, &run->error);
     cr_assert_eq(run->status, SK_OK, "%s", run->error.msg);
     sk_train_params params = {.cfg = cfg, .run_dir = run->run_dir, .resume = run->resume, .init_from = run->init_from,
-                              .interrupted = run->interrupted, .on_progress = run->on_progress, .user = run->user};
+                              .interrupted = run->interrupted, .on_progress = run->on_progress, .on_waiting = run->on_waiting,
+                              .build = run->build, .user = run->user};
     run->status = sk_train_run(&params, &run->result, &run->error);
     sk_config_destroy(&cfg);
     return run->status;
