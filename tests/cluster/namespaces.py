@@ -218,7 +218,8 @@ class Net:
     def node(self, host, *words, name=None, key=None, **env):
         """`skiff node` on that host, with the key that the head has made."""
         if key is None:
-            wait_for(lambda: os.path.exists(self.key), 30, "the head's key file")
+            said = self.programs[0].said if self.programs else str
+            wait_for(lambda: os.path.exists(self.key), 60, "the head has a key file", said)
             key = ["--key", self.key]
         return self.start(host, [SKIFF, "node", "--join", self.endpoint, "--name", name or host, *key, *words], **env)
 
@@ -243,12 +244,12 @@ class Net:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
-def wait_for(is_so, timeout, what):
-    """Wait until is_so(): the seconds it took."""
+def wait_for(is_so, timeout, what, said=str):
+    """Wait until is_so(): the seconds it took. `said` tells more where it never is."""
     start = time.monotonic()
     while not is_so():
         if time.monotonic() - start > timeout:
-            raise AssertionError("%s: not so within %.1f s" % (what, timeout))
+            raise AssertionError("%s: not so within %.1f s; %s" % (what, timeout, said()))
         time.sleep(0.02)
     return time.monotonic() - start
 

@@ -72,13 +72,16 @@ static int open_tun(const char *name_space, const char *device) {
     struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI};
     snprintf(path, sizeof path, "/run/netns/%s", name_space);
     int space = open(path, O_RDONLY | O_CLOEXEC);
-    if (space < 0) die(path);
+    int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (space < 0 || own < 0) die(path);
     if (setns(space, CLONE_NEWNET) != 0) die("cannot enter the namespace");
-    close(space);
     int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) die("/dev/net/tun");
     snprintf(request.ifr_name, sizeof request.ifr_name, "%s", device);
     if (ioctl(fd, TUNSETIFF, &request) != 0) die(device);
+    if (setns(own, CLONE_NEWNET) != 0) die("cannot leave the namespace");
+    close(space);
+    close(own);
     return fd;
 }
 

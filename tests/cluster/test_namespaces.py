@@ -149,21 +149,27 @@ def a_slow_way_does_not_hold_up_the_others():
 
 # ---- one run that has to go through all of it ----------------------------------------------------------------------------
 def raw_talk(net, host, chunks):
-    """Send bytes to the head's port from a host; gives whether the head hung up."""
+    """Send bytes (as Python says them) to the head's port from a host; gives whether the head hung up."""
     program = ("import socket,sys\n"
                "s=socket.create_connection((%r,%d),10); s.settimeout(20)\n"
                "try:\n"
-               "  for c in %r: s.sendall(c)\n"
+               "  for c in (%s,): s.sendall(c)\n"
                "  while s.recv(4096): pass\n"
                "except ConnectionError: pass\n"
-               "except socket.timeout: sys.exit(3)\n" % (namespaces.HEAD_ADDRESS, namespaces.PORT, chunks))
+               "except socket.timeout: sys.exit(3)\n" % (namespaces.HEAD_ADDRESS, namespaces.PORT, ", ".join(chunks)))
     talker = net.start(host, [sys.executable, "-c", program])
     return talker.wait(PATIENCE) == 0
 
 
 def greeting(mechanism):
     """Of ZMTP 3.0 (RFC 23): signature, version, mechanism, not a server."""
-    return b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + mechanism.ljust(20, b"\0") + bytes(32)
+    return repr(b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + mechanism.ljust(20, b"\0") + bytes(32))
+
+
+# What is no ZMTP at all, or too large for it, libzmq hangs up on before anybody hears of it.
+STRANGERS = (("plain client", True, [greeting(b"NULL"), r"b'\x04\x19\x05READY' + bytes(20)"]),
+             ("garbage", False, ["bytes(range(1, 256)) * 40"]),
+             ("oversized frame", False, [greeting(b"CURVE"), r"b'\x06' + (1 << 40).to_bytes(8, 'big')", "bytes(65536)"]))
 
 
 def other_key(net):
@@ -196,13 +202,11 @@ def strangers_are_refused(net, head):
     since = refused(net, head, "other build", "--build", "another-build 9.9", wanted=["another-build 9.9", "0.1.0"])
     assert head.wait_line("may not join", "another-build 9.9", "0.1.0", timeout=PATIENCE, since=since)
     time.sleep(1.1)  # troubles are told once per second
-    for what, chunks in (("plain client", [greeting(b"NULL"), b"\x04\x19\x05READY" + bytes(20)]),
-                         ("garbage", [bytes(range(1, 256)) * 40]),
-                         ("oversized frame", [greeting(b"CURVE"), b"\x06" + (1 << 40).to_bytes(8, "big"), bytes(65536)])):
+    for what, is_told, chunks in STRANGERS:
         since = time.monotonic()
         assert raw_talk(net, "n3", chunks), "%s: the head has not hung up" % what
-        found = head.wait_line("refused a connection", timeout=PATIENCE, since=since)
-        tell("%s: %s", what, found[1])
+        if is_told:
+            tell("%s: %s", what, head.wait_line("refused a connection", timeout=PATIENCE, since=since)[1])
         goes_on(net)
         time.sleep(1.1)
 
