@@ -52,24 +52,27 @@ static const char *refusal(const sk_resources *self, const sk_resource *asked, i
 }
 
 enum { BUNDLES_MAX = 8 };
-static sk_status make(sk_resources *self, const double (*sizes)[2], int n, sk_strategy strategy, sk_group *ret_group,
+typedef struct share {
+    double cpu, gpu;
+} share;
+static sk_status make(sk_resources *self, const share *sizes, int n, sk_strategy strategy, sk_group *ret_group,
                       sk_error *err) {
     sk_resource shares[BUNDLES_MAX][2];
     sk_bundle   bundles[BUNDLES_MAX];
     for (int i = 0; i < n; i++) {
-        shares[i][0] = (sk_resource){"cpu", sizes[i][0]};
-        shares[i][1] = (sk_resource){"gpu", sizes[i][1]};
+        shares[i][0] = (sk_resource){"cpu", sizes[i].cpu};
+        shares[i][1] = (sk_resource){"gpu", sizes[i].gpu};
         bundles[i] = (sk_bundle){shares[i], 2};
     }
     return sk_resources_group_create(self, bundles, n, strategy, SK_REACH_HOSTS, ret_group, err);
 }
-static sk_group group_of(sk_resources *self, const double (*sizes)[2], int n, sk_strategy strategy) {
+static sk_group group_of(sk_resources *self, const share *sizes, int n, sk_strategy strategy) {
     sk_group group = {0};
     sk_error err = {0};
     cr_assert_eq(make(self, sizes, n, strategy, &group, &err), SK_OK, "%s", err.msg);
     return group;
 }
-static const char *group_refusal(sk_resources *self, const double (*sizes)[2], int n, sk_strategy strategy) {
+static const char *group_refusal(sk_resources *self, const share *sizes, int n, sk_strategy strategy) {
     static sk_error err;
     sk_group        group = {7};
     err = (sk_error){0};
@@ -224,7 +227,7 @@ Test(resources_hosts, of_a_group_are_not_those_of_the_driver) {
     const sk_bundle   bundle = {&cpu, 1};
     sk_group          here = {0};
     add(self, 1, 4, 0);
-    sk_group group = group_of(self, (double[][2]){{1, 0}}, 1, SK_PACK);
+    sk_group group = group_of(self, (share[]){{1, 0}}, 1, SK_PACK);
     cr_assert_eq(sk_resources_group_create(self, &bundle, 1, SK_PACK, SK_REACH_HERE, &here, NULL), SK_OK);
     cr_assert_eq(place_of(self, group, 0), 1);
     cr_assert_eq(place_of(self, here, 0), 0);
@@ -271,7 +274,7 @@ Test(resources_hosts, with_the_most_free_cpu_are_candidates_first) {
     cr_assert_eq(sk_resources_candidates(self, &three, SK_REACH_HERE, NO_GROUP, -1, &pool, 1), 0);
 
     /* Of a group: where its bundles lie. */
-    sk_group group = group_of(self, (double[][2]){{1, 0}, {2, 0}, {3, 0}}, 3, SK_STRICT_SPREAD);
+    sk_group group = group_of(self, (share[]){{1, 0}, {2, 0}, {3, 0}}, 3, SK_STRICT_SPREAD);
     int      where[] = {place_of(self, group, 0), place_of(self, group, 1), place_of(self, group, 2)};
     char     all[16], large[16];
     snprintf(all, sizeof all, "%d %d %d", where[2], where[1], where[0]);
@@ -291,10 +294,10 @@ Test(resources_hosts, pack_on_the_one_that_fits_best) {
     add(self, 1, 8, 0);
     add(self, 2, 4, 0);
     add(self, 3, 5, 0);
-    sk_group group = group_of(self, (double[][2]){{1, 0}, {3, 0}}, 2, SK_PACK);
+    sk_group group = group_of(self, (share[]){{1, 0}, {3, 0}}, 2, SK_PACK);
     cr_assert_eq(place_of(self, group, 0), 2);
     cr_assert_eq(place_of(self, group, 1), 2);
-    sk_group strict = group_of(self, (double[][2]){{2, 0}, {4, 0}}, 2, SK_STRICT_PACK);
+    sk_group strict = group_of(self, (share[]){{2, 0}, {4, 0}}, 2, SK_STRICT_PACK);
     cr_assert_eq(place_of(self, strict, 0), 1);
     cr_assert_eq(place_of(self, strict, 1), 1);
     cr_assert_eq(free_of(self, 1, "cpu"), 2);
@@ -306,7 +309,7 @@ Test(resources_hosts, pack_on_the_one_that_fits_best) {
 Test(resources_hosts, pack_on_as_few_as_can_be) {
     sk_resources *self = start();
     for (int pool = 1; pool <= 4; pool++) add(self, pool, pool <= 2 ? 7 : 5, 0);
-    sk_group group = group_of(self, (double[][2]){{4, 0}, {3, 0}, {5, 0}, {2, 0}}, 4, SK_PACK);
+    sk_group group = group_of(self, (share[]){{4, 0}, {3, 0}, {5, 0}, {2, 0}}, 4, SK_PACK);
     cr_assert_eq(count_hosts(self, group, 4), 2);
     sk_resources_destroy(&self);
 }
@@ -316,9 +319,9 @@ Test(resources_hosts, spread_over_as_many_as_can_be) {
     add(self, 1, 8, 0);
     add(self, 2, 4, 0);
     add(self, 3, 1, 1);
-    sk_group three = group_of(self, (double[][2]){{1, 0}, {1, 0}, {1, 0}}, 3, SK_SPREAD);
+    sk_group three = group_of(self, (share[]){{1, 0}, {1, 0}, {1, 0}}, 3, SK_SPREAD);
     cr_assert_eq(count_hosts(self, three, 3), 3);
-    sk_group more = group_of(self, (double[][2]){{1, 0}, {1, 0}, {1, 0}, {1, 0}}, 4, SK_SPREAD); /* host 3 is full */
+    sk_group more = group_of(self, (share[]){{1, 0}, {1, 0}, {1, 0}, {1, 0}}, 4, SK_SPREAD); /* host 3 is full */
     cr_assert_eq(count_hosts(self, more, 4), 2);
     cr_assert(sk_resources_group_is_reserved(self, more));
     sk_resources_destroy(&self);
@@ -328,15 +331,15 @@ Test(resources_hosts, of_a_strict_spread_are_all_different) {
     sk_resources *self = start();
     add(self, 1, 4, 1);
     add(self, 2, 4, 0);
-    cr_assert_str_eq(group_refusal(self, (double[][2]){{1, 0}, {1, 0}, {1, 0}}, 3, SK_STRICT_SPREAD),
+    cr_assert_str_eq(group_refusal(self, (share[]){{1, 0}, {1, 0}, {1, 0}}, 3, SK_STRICT_SPREAD),
                      "a placement group asks for 3 hosts (strict spread, 3 bundles), there are 2");
-    cr_assert_str_eq(group_refusal(self, (double[][2]){{1, 0.5}, {1, 0.5}}, 2, SK_STRICT_SPREAD),
+    cr_assert_str_eq(group_refusal(self, (share[]){{1, 0.5}, {1, 0.5}}, 2, SK_STRICT_SPREAD),
                      "a placement group asks for a host for each of its 2 bundles (strict spread): beside the others "
                      "none is left for bundle 1, which asks for 1 cpu, 0.5 gpu");
-    sk_group group = group_of(self, (double[][2]){{4, 0}, {1, 1}}, 2, SK_STRICT_SPREAD); /* not the other way about */
+    sk_group group = group_of(self, (share[]){{4, 0}, {1, 1}}, 2, SK_STRICT_SPREAD); /* not the other way about */
     cr_assert_eq(place_of(self, group, 0), 2);
     cr_assert_eq(place_of(self, group, 1), 1);
-    sk_group waiting = group_of(self, (double[][2]){{1, 0}, {1, 0}}, 2, SK_STRICT_SPREAD);
+    sk_group waiting = group_of(self, (share[]){{1, 0}, {1, 0}}, 2, SK_STRICT_SPREAD);
     cr_assert(!sk_resources_group_is_reserved(self, waiting), "both would fit on host 1");
     add(self, 3, 1, 0);
     cr_assert(sk_resources_groups_retry(self));
@@ -348,19 +351,19 @@ Test(resources_hosts, refuse_groups_that_can_never_be) {
     sk_resources *self = start();
     sk_group      group;
     sk_error      err = {0};
-    cr_assert_eq(make(self, (double[][2]){{1, 0}}, 1, SK_PACK, &group, &err), SK_ELIMIT);
+    cr_assert_eq(make(self, (share[]){{1, 0}}, 1, SK_PACK, &group, &err), SK_ELIMIT);
     cr_assert_str_eq(err.msg, "bundle 0 of a placement group: asks for 1 cpu, and no host has joined yet");
     add(self, 1, 4, 1);
     add(self, 2, 4, 0);
-    cr_assert_str_eq(group_refusal(self, (double[][2]){{1, 0}, {5, 0}}, 2, SK_PACK),
+    cr_assert_str_eq(group_refusal(self, (share[]){{1, 0}, {5, 0}}, 2, SK_PACK),
                      "bundle 1 of a placement group: asks for 5 cpu, the most that one host has is 4");
-    cr_assert_str_eq(group_refusal(self, (double[][2]){{4, 0}, {4, 0}, {1, 0}}, 3, SK_SPREAD),
+    cr_assert_str_eq(group_refusal(self, (share[]){{4, 0}, {4, 0}, {1, 0}}, 3, SK_SPREAD),
                      "a placement group's first 3 bundles: asks for 9 cpu, there are 8 in all on 2 hosts");
-    cr_assert_str_eq(group_refusal(self, (double[][2]){{3, 0}, {3, 0}, {2, 0}}, 3, SK_PACK),
+    cr_assert_str_eq(group_refusal(self, (share[]){{3, 0}, {3, 0}, {2, 0}}, 3, SK_PACK),
                      "a placement group's 3 bundles do not fit on the 2 hosts that have joined");
-    cr_assert_str_eq(group_refusal(self, (double[][2]){{3, 0}, {3, 0}, {2, 0}}, 3, SK_SPREAD),
+    cr_assert_str_eq(group_refusal(self, (share[]){{3, 0}, {3, 0}, {2, 0}}, 3, SK_SPREAD),
                      "a placement group's 3 bundles do not fit on the 2 hosts that have joined");
-    cr_assert_str_eq(group_refusal(self, (double[][2]){{3, 0}, {2, 0}}, 2, SK_STRICT_PACK),
+    cr_assert_str_eq(group_refusal(self, (share[]){{3, 0}, {2, 0}}, 2, SK_STRICT_PACK),
                      "a placement group asks for one host for all of its 2 bundles (strict pack), and no host has as "
                      "much");
     cr_assert_eq(free_of(self, -1, "cpu"), 10, "what was refused holds nothing");
@@ -370,7 +373,7 @@ Test(resources_hosts, refuse_groups_that_can_never_be) {
 Test(resources_hosts, of_a_group_wait_for_another_place_when_one_is_gone) {
     sk_resources *self = start();
     for (int pool = 1; pool <= 3; pool++) add(self, pool, 4, 0);
-    sk_group  group = group_of(self, (double[][2]){{2, 0}, {2, 0}}, 2, SK_STRICT_SPREAD);
+    sk_group  group = group_of(self, (share[]){{2, 0}, {2, 0}}, 2, SK_STRICT_SPREAD);
     int       first = place_of(self, group, 0), second = place_of(self, group, 1), third = 6 - first - second;
     sk_demand one = demand_of(self, 1, 0), two = demand_of(self, 2, 0), four = demand_of(self, 4, 0);
     sk_lease  lost, stays, again, other;
@@ -404,7 +407,7 @@ Test(resources_hosts, of_a_group_wait_for_another_place_when_one_is_gone) {
 Test(resources_hosts, of_a_group_that_has_lost_one_are_as_few_or_as_many_as_can_be) {
     sk_resources *self = start();
     for (int pool = 1; pool <= 4; pool++) add(self, pool, 4, 0);
-    sk_group pack = group_of(self, (double[][2]){{3, 0}, {3, 0}, {1, 0}}, 3, SK_PACK);
+    sk_group pack = group_of(self, (share[]){{3, 0}, {3, 0}, {1, 0}}, 3, SK_PACK);
     int      at[] = {place_of(self, pack, 0), place_of(self, pack, 1), place_of(self, pack, 2)};
     int      lonely = at[2] == at[0] ? at[1] : at[0];
     cr_assert_eq(count_hosts(self, pack, 3), 2);
@@ -413,7 +416,7 @@ Test(resources_hosts, of_a_group_that_has_lost_one_are_as_few_or_as_many_as_can_
     cr_assert_eq(count_hosts(self, pack, 3), 2);
     sk_resources_group_destroy(self, pack);
 
-    sk_group spread = group_of(self, (double[][2]){{1, 0}, {1, 0}, {1, 0}}, 3, SK_SPREAD);
+    sk_group spread = group_of(self, (share[]){{1, 0}, {1, 0}, {1, 0}}, 3, SK_SPREAD);
     cr_assert_eq(count_hosts(self, spread, 3), 3);
     sk_resources_remove_pool(self, place_of(self, spread, 1));
     cr_assert(sk_resources_groups_retry(self), "two hosts are better than none");
@@ -425,10 +428,10 @@ Test(resources_hosts, let_an_older_group_that_lost_its_place_go_first) {
     sk_resources *self = start();
     add(self, 1, 2, 0);
     add(self, 2, 2, 0);
-    sk_group older = group_of(self, (double[][2]){{2, 0}}, 1, SK_PACK);
+    sk_group older = group_of(self, (share[]){{2, 0}}, 1, SK_PACK);
     int      at = place_of(self, older, 0);
-    sk_group holder = group_of(self, (double[][2]){{2, 0}}, 1, SK_PACK);
-    sk_group younger = group_of(self, (double[][2]){{2, 0}}, 1, SK_PACK);
+    sk_group holder = group_of(self, (share[]){{2, 0}}, 1, SK_PACK);
+    sk_group younger = group_of(self, (share[]){{2, 0}}, 1, SK_PACK);
     cr_assert(!sk_resources_group_is_reserved(self, younger));
     sk_resources_remove_pool(self, at);
     sk_resources_group_destroy(self, holder);
@@ -439,12 +442,12 @@ Test(resources_hosts, let_an_older_group_that_lost_its_place_go_first) {
 
 Test(resources_hosts, hold_groups_of_many_bundles) {
     sk_resources      *self = start();
-    const sk_resource  share = {"cpu", 1}, big = {"cpu", 900};
+    const sk_resource  one = {"cpu", 1}, big = {"cpu", 900};
     static sk_bundle   bundles[1000];
     sk_group           group;
     sk_error           err = {0};
     for (int pool = 1; pool <= 40; pool++) add(self, pool, 32, 0);
-    for (int i = 0; i < 1000; i++) bundles[i] = (sk_bundle){&share, 1};
+    for (int i = 0; i < 1000; i++) bundles[i] = (sk_bundle){&one, 1};
     for (int strategy = SK_PACK; strategy <= SK_SPREAD; strategy++) {
         sk_strategy how = (sk_strategy)strategy;
         cr_assert_eq(sk_resources_group_create(self, bundles, 1000, how, SK_REACH_HOSTS, &group, &err), SK_OK, "%s",
@@ -576,17 +579,17 @@ static void retry(model *m, sk_resources *self) {
 }
 
 static void create(model *m, sk_resources *self, model_group *g, uint64_t *state) {
-    double      sizes[N_BUNDLES][2];
+    share       sizes[N_BUNDLES];
     sk_error    err = {0};
     model_group made = {.strategy = (sk_strategy)draw(state, 4), .n = 1 + (int)draw(state, N_BUNDLES), .alive = true};
     for (int i = 0; i < made.n; i++) {
         made.size[i][0] = (int)draw(state, 5);
         made.size[i][1] = made.size[i][0] == 0 ? 1 : (int)draw(state, 4) == 0;
         made.at[i] = -1;
-        for (int k = 0; k < N_KINDS; k++) sizes[i][k] = made.size[i][k];
+        sizes[i] = (share){made.size[i][0], made.size[i][1]};
     }
     bool      ever = best_now(m, &made, true) >= 0;
-    sk_status status = make(self, (const double (*)[2])sizes, made.n, made.strategy, &made.id, &err);
+    sk_status status = make(self, sizes, made.n, made.strategy, &made.id, &err);
     cr_assert(ever ? status == SK_OK : status == SK_ELIMIT, "%s: %s", ever ? "possible" : "impossible", err.msg);
     if (!ever) return;
     unsigned waiting = 0;
