@@ -19,9 +19,15 @@ if ! { python3 -m venv "$venv" && "$venv/bin/pip" install --disable-pip-version-
     rm -rf -- "$venv"
     exit 1
 fi
-# For LunarLander and for reading event files; there are wheels for common machines only, and a few tests are skipped
-# without.
-for more in 'gymnasium[box2d]' 'tensorboard==2.21.0'; do
+# For LunarLander, for reading event files, for judging YAML files by schemas; there are wheels for common machines only,
+# and a few tests are skipped without.
+for more in 'gymnasium[box2d]' 'tensorboard==2.21.0' 'jsonschema==4.26.0' 'packaging==26.3' \
+    'PyYAML==6.0.4'; do
     "$venv/bin/pip" install --disable-pip-version-check --only-binary :all: "$more" >"$log" 2>&1 || :
+done
+# The schemas of Kubernetes and SkyPilot, of which only the wheels are wanted, unpacked by nobody.
+for more in 'kubernetes-validate==1.37.0' 'skypilot==0.14.1'; do
+    "$venv/bin/pip" download --disable-pip-version-check --no-deps --only-binary :all: -d "$venv/wheels" "$more" \
+        >"$log" 2>&1 || :
 done
 cp -- "$here/requirements.txt" "$stamp"

@@ -169,6 +169,9 @@ Test(timeline, keeps_processes_of_different_hosts_apart) {
         }
         for (int n = 0; n < 2; n++) sk_board_add_event(self.board, &event);
     }
+    /* Ran here; the line has a worker of another host now, of the same pid. */
+    self.board->workers[6] = (sk_board_worker){.pid = 79, .host = 1, .name = "not its name"};
+    sk_board_add_event(self.board, &(sk_board_event){.pid = 79, .thread = 6, .method = -1});
     /* Damaged: host numbers that are none. */
     sk_board_add_event(self.board, &(sk_board_event){.pid = 77, .thread = 9, .host = SK_BOARD_HOSTS, .method = -1});
     sk_board_add_event(self.board, &(sk_board_event){.pid = -5, .thread = 9, .host = 1, .method = -1});
