@@ -136,9 +136,9 @@ def a_slow_way_does_not_hold_up_the_others():
         net.wires["n3"].set(rate=125000.0)  # 1 Mbit/s
         head = net.start("head", [TASKS, net.endpoint, net.key, 3, "n3", 4])
         head.wait_line("listening", timeout=PATIENCE)
-        for host in net.hosts:
-            net.node(host, "--cpus", 1, "--build", "namespaces", SKIFF_WORKER=TASKS, SKIFF_TEST_HOST=host)
-        assert head.wait(PATIENCE) == 0, head.said()
+        nodes = [net.node(host, "--cpus", 1, "--build", "namespaces", SKIFF_WORKER=TASKS, SKIFF_TEST_HOST=host)
+                 for host in net.hosts]
+        assert head.wait(PATIENCE) == 0, (head.said(), [node.said() for node in nodes])
         line = head.find('"alone"')
         assert line, head.said()
         rate = json.loads(line[1])
