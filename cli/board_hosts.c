@@ -60,11 +60,12 @@ static double rate(uint64_t before, uint64_t now, double seconds) {
 static bool is_shown(const sk_board_host *host) { return host->state > SK_HOST_NONE && host->state <= SK_HOST_LEFT; }
 static bool is_gone(const sk_board_host *host) { return host->state == SK_HOST_LOST || host->state == SK_HOST_LEFT; }
 
-/* Did a host of that name join since? */
-static bool is_back(const sk_board_host *hosts, const sk_board_host *gone) {
+/* Did a host of that name join since? Then what became of that one is what counts. */
+static bool is_replaced(const sk_board_host *hosts, const sk_board_host *gone) {
     for (int i = 1; i < SK_BOARD_HOSTS; i++) {
-        if (hosts[i].state != SK_HOST_UP && hosts[i].state != SK_HOST_JOINING) continue;
-        if (strncmp(hosts[i].name, gone->name, SK_BOARD_NAME) == 0) return true;
+        if (&hosts[i] == gone || !is_shown(&hosts[i])) continue;
+        if (strncmp(hosts[i].name, gone->name, SK_BOARD_NAME) != 0) continue;
+        if (!is_gone(&hosts[i]) || hosts[i].since_ns > gone->since_ns) return true;
     }
     return false;
 }
@@ -97,7 +98,7 @@ static void add_trouble(sk_hosts_summary *to, const sk_host_trouble *trouble) {
 static void add_host(sk_hosts_summary *to, const sk_board_host *hosts, int number, const sk_hosts_sample *before,
                      int64_t now_ns, bool looks_alive) {
     const sk_board_host *host = &hosts[number];
-    if (!is_shown(host) || (is_gone(host) && is_back(hosts, host))) return;
+    if (!is_shown(host) || (is_gone(host) && is_replaced(hosts, host))) return;
     double since_s = sk_board_age_s(before->at_ns, now_ns);
     double out_per_s = rate(before->bytes_out[number], host->bytes_out, since_s);
     to->n[host->state]++;
@@ -172,7 +173,7 @@ static void print_trouble(const sk_host_trouble *trouble, int64_t now_ns, FILE *
     case SK_TROUBLE_LOST:
     case SK_TROUBLE_LEFT:
         sk_text_span(sk_board_age_s(host->since_ns, now_ns), age);
-        fprintf(out, "%s: host %s %s (%s ago)\n", trouble->kind == SK_TROUBLE_LOST ? "warning" : "note", name,
+        fprintf(out, "%s: host %s %s, %s ago\n", trouble->kind == SK_TROUBLE_LOST ? "warning" : "note", name,
                 end[0] ? end : trouble->kind == SK_TROUBLE_LOST ? "was lost" : "has left", age);
         break;
     case SK_TROUBLE_NONE: break;
@@ -262,6 +263,10 @@ static void add_cpu(const sk_board_host *host, sk_report *to) {
     if (to->json) {
         sk_json_line_number(&to->line, "cpu_free", host->cpu_free);
         sk_json_line_number(&to->line, "cpu_total", host->cpu_total);
+        return;
+    }
+    if (is_gone(host)) {
+        sk_report_none(to, "", "cpu free");
         return;
     }
     if (!isfinite(host->cpu_free) || !isfinite(host->cpu_total)) snprintf(text, sizeof text, "?");

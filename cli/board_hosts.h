@@ -19,7 +19,7 @@ typedef enum sk_host_trouble_kind {
     SK_TROUBLE_NONE,
     SK_TROUBLE_SILENT, /* up, but no sign of life for longer than usual                            */
     SK_TROUBLE_SLOW,   /* more waits for it than goes out in some seconds                          */
-    SK_TROUBLE_LOST,   /* given up, or left; not those whose name is up again                      */
+    SK_TROUBLE_LOST,   /* given up, or left; of several of a name the newest, unless that is up     */
     SK_TROUBLE_LEFT
 } sk_host_trouble_kind;
 
@@ -33,7 +33,7 @@ typedef struct sk_host_trouble {
 typedef struct sk_hosts_summary {
     bool            has_cluster;            /* hosts can join                                      */
     char            endpoint[96];           /* where; terminated, not yet fit to be shown          */
-    int             n[SK_HOST_LEFT + 1];    /* by state; lost and left: those that are not back    */
+    int             n[SK_HOST_LEFT + 1];    /* by state; lost and left: but those whose name is back */
     uint64_t        n_workers;              /* on hosts that are up                                */
     double          in_per_s, out_per_s;    /* [bytes/s] of them all                               */
     uint64_t        waiting_bytes;
@@ -45,7 +45,7 @@ SK_NODISCARD sk_status sk_hosts_summary_take(const sk_board_view *view, const sk
                                              bool looks_alive, sk_hosts_summary *ret_summary, sk_error *reterr);
 /* The line "hosts ..."; nothing for a program that was given no cluster. */
 void sk_hosts_summary_print(const sk_hosts_summary *self, FILE *out);
-/* "warning: host n2 was lost: no sign of life for 4.1 s (12 s ago)" */
+/* "warning: host n2 was lost (no sign of life for 4.1 s), 12 s ago" */
 void sk_hosts_summary_print_troubles(const sk_hosts_summary *self, int64_t now_ns, FILE *out);
 /* "hosts":{...},"hosts_in_trouble":[...] */
 void sk_hosts_summary_add(const sk_hosts_summary *self, int64_t now_ns, sk_json_line *line);

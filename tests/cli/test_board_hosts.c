@@ -36,7 +36,7 @@ Test(hosts, that_are_up_joining_lost_and_left_are_counted, .init = begin_cluster
     add_host(1, SK_HOST_UP, "n1", "");
     add_host(2, SK_HOST_UP, "n2", "");
     add_host(3, SK_HOST_JOINING, "n3", "");
-    add_host(4, SK_HOST_LOST, "n4", "was lost: no sign of life for 4.1 s");
+    add_host(4, SK_HOST_LOST, "n4", "was lost (no sign of life for 4.1 s)");
     add_host(1023, SK_HOST_LEFT, "n5", "has left: the plugin /opt/walker.so differs");
     board->hosts[2].waiting_bytes = 512 << 10;
     board->counters.n_hosts_lost = 3;
@@ -44,15 +44,15 @@ Test(hosts, that_are_up_joining_lost_and_left_are_counted, .init = begin_cluster
     shows("status", "hosts      2 up (6 workers, 0 B/s in, 0 B/s out, 512 KiB waiting), 1 joining, 1 lost, 1 left; "
                     "they join at tcp://10.0.0.1:7711\n");
     holds(out, "faults     3 hosts lost, 1 connection refused (no key, or another)\n");
-    holds(out, "warning: host n4 was lost: no sign of life for 4.1 s (60 s ago)\n");
-    holds(out, "note: host n5 has left: the plugin /opt/walker.so differs (60 s ago)\n");
+    holds(out, "warning: host n4 was lost (no sign of life for 4.1 s), 60 s ago\n");
+    holds(out, "note: host n5 has left: the plugin /opt/walker.so differs, 60 s ago\n");
     lacks(out, "silent");
     lacks(out, "wait for host");
 }
 
 Test(hosts, say_the_same_to_programs, .init = begin_cluster, .fini = end) {
     add_host(1, SK_HOST_UP, "n1", "");
-    add_host(4, SK_HOST_LOST, "n4", "was lost: no sign of life for 4.1 s");
+    add_host(4, SK_HOST_LOST, "n4", "was lost (no sign of life for 4.1 s)");
     board->counters.n_hosts_lost = 1;
     board->counters.n_refused = 2;
     expect_code(run_here("status --json"), 0);
@@ -69,7 +69,7 @@ Test(hosts, say_the_same_to_programs, .init = begin_cluster, .fini = end) {
     cr_assert_eq(json_array_size(troubles), 1);
     cr_assert_str_eq(text_of(lost, "host"), "n4");
     cr_assert_str_eq(text_of(lost, "trouble"), "lost");
-    cr_assert_str_eq(text_of(lost, "end"), "was lost: no sign of life for 4.1 s");
+    cr_assert_str_eq(text_of(lost, "end"), "was lost (no sign of life for 4.1 s)");
     cr_assert_float_eq(number(lost, "for_s"), 60, 30);
     json_decref(all);
 }
@@ -111,11 +111,16 @@ Test(hosts, of_a_stopped_program_are_not_called_silent, .init = begin, .fini = e
 }
 
 Test(hosts, that_came_back_are_no_trouble_any_more, .init = begin_cluster, .fini = end) {
-    add_host(1, SK_HOST_LOST, "n1", "was lost: no sign of life for 4.1 s");
+    add_host(1, SK_HOST_LOST, "n1", "was lost (no sign of life for 4.1 s)");
     add_host(2, SK_HOST_UP, "n1", "");
     shows("status", "hosts      1 up (3 workers, 0 B/s in, 0 B/s out, 0 B waiting); they join at ");
     lacks(out, "warning");
     shows("list hosts", "was lost"); /* there it stays to be seen */
+    board->hosts[2].state = SK_HOST_LEFT; /* what became of the newest of a name is told, once */
+    board->hosts[2].since_ns = ago(5);
+    shows("status", "hosts      0 up, 1 left; they join at ");
+    holds(out, "note: host n1 has left, 5.");
+    lacks(out, "was lost");
 }
 
 Test(hosts, of_many_in_trouble_the_worst_and_the_newest_are_told, .init = begin_cluster, .fini = end) {
@@ -140,7 +145,7 @@ Test(hosts, of_many_in_trouble_the_worst_and_the_newest_are_told, .init = begin_
 /* ---- list ---- */
 
 Test(hosts, are_listed_with_their_ways_and_ends, .init = begin_cluster, .fini = end) {
-    add_host(2, SK_HOST_LOST, "n2", "was lost: no sign of life for 4.1 s")->round_trip_ns = 0;
+    add_host(2, SK_HOST_LOST, "n2", "was lost (no sign of life for 4.1 s)")->round_trip_ns = 0;
     add_host(7, SK_HOST_UP, "n7", "");
     board->hosts[7].since_ns = board->hosts[2].since_ns = LATER;
     shows("list hosts",
@@ -148,8 +153,8 @@ Test(hosts, are_listed_with_their_ways_and_ends, .init = begin_cluster, .fini = 
           "     store  end\n"
           "n7    up     0 s         907        3  1.5 of 4     0 s      250 us  5.00 MiB  70.0 MiB      0 B  2.00 MiB  "
           "1.00 GiB  -\n"
-          "n2    lost   0 s         902        3  1.5 of 4       -           -  5.00 MiB  70.0 MiB      0 B  2.00 MiB  "
-          "1.00 GiB  was lost: no sign of life for 4.1 s\n"
+          "n2    lost   0 s         902        3         -       -           -  5.00 MiB  70.0 MiB      0 B  2.00 MiB  "
+          "1.00 GiB  was lost (no sign of life for 4.1 s)\n"
           "they join at tcp://10.0.0.1:7711: skiff node --join tcp://10.0.0.1:7711\n");
     expect_code(run_here("list hosts --json"), 0);
     json_t *rows = parse_lines(out), *up = json_array_get(rows, 0), *lost = json_array_get(rows, 1);
