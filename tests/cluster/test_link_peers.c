@@ -53,17 +53,19 @@ Test(link_peers, a_node_of_another_cluster_is_kept_out) {
 Test(link_peers, a_peer_without_any_key_is_kept_out) { expect_kept_out(NULL, ""); } /* who sees it first says why */
 
 Test(link_peers, a_peer_that_is_kept_out_again_and_again_is_told_of_once_a_second) {
+    enum { TIMES = 12 };
     sk_link      *head = listen_at("tcp://127.0.0.1:*", the_key());
-    raw           strangers[8];
     sk_link_frame got;
-    for (int i = 0; i < SK_COUNT(strangers); i++) strangers[i] = raw_connect(sk_link_endpoint(head), NULL, NULL, 0);
-    int64_t start_ns = sk_clock_now_ns();
-    while (sk_link_get_stats(head).n_refused < 20 && sk_clock_now_ns() < start_ns + (int64_t)PATIENCE_MS * 1000000)
-        cr_assert_not(next_frame(head, &got, 1));
-    cr_assert_geq(sk_link_get_stats(head).n_refused, 20);
-    cr_assert_leq(n_troubles, 1 + (sk_clock_now_ns() - start_ns) / 1000000000);
+    int64_t       start_ns = sk_clock_now_ns(), end_ns = start_ns + (int64_t)PATIENCE_MS * 1000000;
+    for (uint64_t i = 0; i < TIMES; i++) { /* libzmq itself gives up after one refusal, so another one each time */
+        raw stranger = raw_connect(sk_link_endpoint(head), NULL, NULL, 0);
+        while (sk_link_get_stats(head).n_refused <= i && sk_clock_now_ns() < end_ns)
+            cr_assert_not(next_frame(head, &got, 1));
+        raw_close(&stranger);
+    }
+    cr_assert_geq(sk_link_get_stats(head).n_refused, TIMES);
     cr_assert_geq(n_troubles, 1);
-    for (int i = 0; i < SK_COUNT(strangers); i++) raw_close(&strangers[i]);
+    cr_assert_leq(n_troubles, 1 + (sk_clock_now_ns() - start_ns) / 1000000000);
     sk_link_destroy(&head, 0);
 }
 
@@ -97,22 +99,23 @@ Test(link_peers, a_malformed_frame_is_dropped_and_told_of_and_nobody_else_notice
     raw_send_frame(&bad, SESSION, 0, 0); /* in another's name */
     sk_link_write_head(&(sk_link_frame){.kind = 1, .session = OTHER}, frame);
     raw_send(&bad, frame, sizeof frame, ZMQ_SNDMORE);
-    raw_send(&bad, "more", 4, 0);
+    raw_send(&bad, frame, sizeof frame, 0);
     raw_send(&bad, "", 0, 0);
     frame[4]++; /* the version */
     raw_send(&bad, frame, sizeof frame, 0);
     raw_send_frame(&nobody, OTHER, 0, 0);
+    raw_send_frame(&nobody, 0, 0, 0);
     raw_send_frame(&bad, OTHER, 5, 0); /* is well formed */
 
     sk_link_frame got = {0};
     int64_t       end_ns = sk_clock_now_ns() + (int64_t)PATIENCE_MS * 1000000;
     int           n_good = 0;
-    while ((sk_link_get_stats(head).n_malformed < 6 || n_good == 0) && sk_clock_now_ns() < end_ns) {
+    while ((sk_link_get_stats(head).n_malformed < 7 || n_good == 0) && sk_clock_now_ns() < end_ns) {
         if (!next_frame(head, &got, 10)) continue;
         n_good++;
         cr_assert(got.session == OTHER && got.seq == 5);
     }
-    cr_assert_eq(sk_link_get_stats(head).n_malformed, 6);
+    cr_assert_eq(sk_link_get_stats(head).n_malformed, 7);
     cr_assert_eq(n_good, 1);
     cr_assert(n_troubles >= 2, "of both: %d", n_troubles);
     cr_assert(strstr(trouble, "dropped a frame of s"), "%s", trouble);
@@ -140,6 +143,7 @@ Test(link_peers, an_oversized_frame_costs_its_sender_alone_and_shows_as_a_gap) {
     expect_they_talk(head, node, SESSION, &down, &up);
     bool came = next_frame(head, &got, A_WHILE_MS); /* perhaps it connects again */
     cr_assert(!came || (got.session == OTHER && !sk_link_order_take(&other, got.seq)));
+    cr_assert_eq(sk_link_get_stats(head).n_malformed, 0, "no memory was taken for it");
     expect_they_talk(head, node, SESSION, &down, &up);
     raw_close(&bad);
     sk_link_destroy(&node, 0);
@@ -165,7 +169,9 @@ Test(link_peers, a_peer_that_does_not_read_holds_up_nobody_else) {
     cr_assert_eq(status, SK_ELIMIT);
     for (int i = 0; i < MANY; i++) {
         expect_they_talk(head, node, SESSION, &down, &up);
-        if (i % 100 == 0) cr_assert_eq(try_send(head, OTHER, payload, sizeof payload, &slow_down), SK_ELIMIT);
+        if (i % 100) continue;
+        status = try_send(head, OTHER, payload, sizeof payload, &slow_down); /* the kernel may have taken one more */
+        cr_assert(status == SK_OK || status == SK_ELIMIT, "%d", status);
     }
     sk_link_order seen = {.n_received = 1}; /* now it reads: all there, in order, whole */
     while (seen.n_received < slow_down.n_sent) {
