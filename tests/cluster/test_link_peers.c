@@ -136,7 +136,7 @@ Test(link_peers, an_oversized_frame_costs_its_sender_alone_and_shows_as_a_gap) {
     raw bad = raw_connect(sk_link_endpoint(head), the_key(), routing, sizeof routing);
     expect_they_talk(head, node, SESSION, &down, &up);
     raw_send_frame(&bad, OTHER, 0, SK_LINK_PAYLOAD_MAX);
-    raw_send_frame(&bad, OTHER, 1, 64 << 20);
+    raw_send_frame(&bad, OTHER, 1, 1 << 20);
     raw_send_frame(&bad, OTHER, 2, 0);
     cr_assert(next_frame(head, &got, PATIENCE_MS));
     cr_assert(got.session == OTHER && sk_link_order_take(&other, got.seq));

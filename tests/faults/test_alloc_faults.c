@@ -2,6 +2,7 @@
  * socket: each failure comes back as a status with a text, nothing crashes, leaks or waits for ever. */
 #include "algorithms/ppo/ppo.h"
 #include "core/base/arena.h"
+#include "core/transport/link.h"
 #include "policies/inference.h"
 #include "rl/checkpoint.h"
 #include "rl/replay.h"
@@ -97,6 +98,30 @@ Test(alloc_faults, pack) {
     fail_each(FAULT_MEMORY, write_and_read_pack, folder, 20);
     rig_remove(&folder);
 }
+
+/* Both ends of a link, and a frame through it. */
+static sk_status link_once(const char *arg, sk_error *err) {
+    (void)arg;
+    sk_cluster_key key;
+    SK_TRY(sk_cluster_key_create(&key, err));
+    sk_link_params params = {.key = &key, .endpoint = "tcp://127.0.0.1:*", .session = 7};
+    sk_link       *head = NULL, *node = NULL;
+    sk_link_frame  frame = {.kind = 1, .session = 7, .payload = "hello", .size = 5};
+    sk_link_order  order = {0};
+    sk_status      status = sk_link_listen(&params, &head, err);
+    if (status == SK_OK) {
+        params.endpoint = sk_link_endpoint(head);
+        status = sk_link_connect(&params, &node, err);
+    }
+    if (status == SK_OK) status = sk_link_send(node, &frame, &order, err);
+    if (status == SK_OK)
+        while ((status = sk_link_recv(head, &frame, err)) == SK_ENOTFOUND) sk_link_wait(head, 1000);
+    sk_link_destroy(&node, 0);
+    sk_link_destroy(&head, 0);
+    return status;
+}
+Test(alloc_faults, links) { fail_each(FAULT_MEMORY, link_once, NULL, 6); }
+Test(system_faults, links) { fail_each(FAULT_SYSTEM, link_once, NULL, 30); }
 
 static sk_status resolve_config(const char *yaml, sk_error *err) {
     const char *set[] = {"training.lr=[[0, 1.0e-3], [1000, 0]]"};
