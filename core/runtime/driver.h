@@ -14,7 +14,8 @@
  *   program.c    skiff.h for the driver's own program
  *   schedule*.c  queues of tasks, fair between callers; which host and which worker gets the next one
  *   actor.c      actors: starting, restarting, their calls, their end
- *   peer.c       worker processes: spawning, sending, messages, death
+ *   peer.c       worker processes: spawning, messages, death
+ *   peer_send.c  what goes to them
  *   request.c    what workers ask for
  *   host*.c      further hosts: their nodes, the copies that lie there, the workers there
  *   pool.c       threads of the driver that run tasks and actors

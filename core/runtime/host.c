@@ -10,6 +10,8 @@
 #define MS INT64_C(1000000)
 #define DEAF_NS (2000 * MS)  /* its connection broke, and it did not come back so long */
 #define SHOW_NS (500 * MS)
+#define TICK_NS (20 * MS)
+#define ASLEEP_NS (1500 * MS)
 #define NAMED_MAX 6          /* workers of a lost host in the log */
 #define REFUSALS_MAX 8       /* of unknown sessions, a second */
 
@@ -108,7 +110,7 @@ static void tell_resources(const sk_wire_join *join, char *ret_text, size_t size
 /* ---- joining --------------------------------------------------------------------------------------------- */
 static sk__host *find(const sk__hosts *self, uint64_t session) {
     for (int i = 1; i < self->n; i++)
-        if (self->at[i] && self->at[i]->session == session) return self->at[i];
+        if (self->sessions[i] == session) return self->at[i];
     return NULL;
 }
 
@@ -133,7 +135,7 @@ static bool is_taken(const sk__hosts *self, const char *name) {
 static void name_host(const sk__hosts *self, const char *wanted_name, char ret_name[SK_HOST_NAME]) {
     snprintf(ret_name, SK_HOST_NAME, "%s", *wanted_name ? wanted_name : "host");
     for (int i = 2; is_taken(self, ret_name); i++)
-        snprintf(ret_name, SK_HOST_NAME, "%.*s-%d", SK_HOST_NAME - 8, *wanted_name ? wanted_name : "host", i);
+        snprintf(ret_name, SK_HOST_NAME, "%.*s-%d", SK_HOST_NAME - 13, *wanted_name ? wanted_name : "host", i);
 }
 
 /* To a session that is none of ours (any more). It is told once; a full way is its own business. */
@@ -193,6 +195,7 @@ static sk_status on_join(sk__hosts *self, const sk_link_frame *frame, int64_t no
         return SK_FAIL(reterr, SK_ECORRUPT, "its first frame has number %" PRIu64, frame->seq);
     }
     self->at[number] = host;
+    self->sessions[number] = host->session;
     if (number >= self->n) self->n = number + 1;
     set_state(host, SK_HOST_JOINING, "");
     sk__host_send(host, &(sk_link_frame){.kind = SK_WIRE_WELCOME, .a = (uint64_t)number}, self->welcome,
@@ -260,6 +263,7 @@ void sk__host_end(sk__host *self, sk_board_host_state state, const char *why) {
     sk__watch_resources(d);
     d->resources_changed = d->has_mail_work = true;
     hosts->at[self->number] = NULL;
+    hosts->sessions[self->number] = 0;
     free(self);
     while (hosts->n > 1 && !hosts->at[hosts->n - 1]) hosts->n--;
     sk__driver_notify(d);
@@ -358,9 +362,18 @@ static bool check_alive(sk__host *self, int64_t now_ns) {
     return true;
 }
 
+/* This program was stopped or held up itself: what it did not hear meanwhile says nothing. */
+static void forgive(sk__host *self, int64_t asleep_ns, int64_t now_ns) {
+    self->heard_ns = self->heard_ns + asleep_ns < now_ns ? self->heard_ns + asleep_ns : now_ns;
+    if (self->deaf_ns) self->deaf_ns = now_ns;
+}
+
 void sk__hosts_on_time(sk__hosts *self, int64_t now_ns) {
     sk__driver *d = self->d;
+    int64_t     since_ns = now_ns - self->ticked_ns;
     bool        show = now_ns - self->shown_ns >= SHOW_NS;
+    if (since_ns < TICK_NS) return;
+    self->ticked_ns = now_ns;
     if (show) {
         self->shown_ns = now_ns;
         d->n.n_refused = sk_link_get_stats(self->link).n_refused;
@@ -368,6 +381,7 @@ void sk__hosts_on_time(sk__hosts *self, int64_t now_ns) {
     for (int i = 1; i < self->n; i++) {
         sk__host *host = self->at[i];
         if (!host) continue;
+        if (since_ns > ASLEEP_NS) forgive(host, since_ns, now_ns);
         if (check_alive(host, now_ns)) {
             self->n_frames++;
             continue;

@@ -77,13 +77,15 @@ typedef struct sk__hosts {
     uint8_t    *welcome;       /* payload of WELCOME, packed                                                           */
     size_t      welcome_size;
     sk__host   *at[SK__HOSTS_MAX]; /* by number                                                                        */
+    uint64_t    sessions[SK__HOSTS_MAX];          /* theirs, to be found; 0: none                                      */
+    uint64_t    has_out[(SK__HOSTS_MAX + 63) / 64]; /* a bit for each: something waits to be sent to it                */
     int         n;             /* highest number in use + 1                                                            */
     int         n_up;
     sk__copy  **buckets;       /* of all copies, by offset                                                             */
     size_t      n_buckets, n_copies;
     int64_t     refused_ns;    /* when the last ones were, to send few                                                 */
     int         n_refused_now;
-    int64_t     shown_ns;
+    int64_t     ticked_ns, shown_ns;
     uint64_t    n_frames;      /* that changed something, ever                                                         */
     char        last_refusal[240]; /* of a host that wanted to join; "": none                                          */
 } sk__hosts;

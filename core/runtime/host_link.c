@@ -34,6 +34,7 @@ void sk__host_push(sk__host *self, sk__parcel_out *parcel) {
     self->out_last = parcel;
     self->out_bytes += waiting(parcel);
     sk__hosts *hosts = self->d->hosts;
+    hosts->has_out[self->number / 64] |= UINT64_C(1) << self->number % 64;
     if (!hosts->is_awake) sk_link_wake(hosts->link);
 }
 
@@ -143,12 +144,14 @@ static flushed flush(sk__host *self) {
 /* One host's full way does not hold up the others. */
 static flushed flush_all(sk__hosts *self) {
     bool more = false, blocked = false;
-    for (int i = 1; i < self->n; i++) {
-        if (!self->at[i] || !self->at[i]->out) continue;
-        flushed how = flush(self->at[i]);
-        more |= how == MORE_TO_SEND;
-        blocked |= how == BLOCKED;
-    }
+    for (int word = 0; word < SK_COUNT(self->has_out); word++)
+        for (uint64_t bits = self->has_out[word]; bits; bits &= bits - 1) {
+            sk__host *host = self->at[word * 64 + __builtin_ctzll(bits)];
+            flushed   how = host ? flush(host) : ALL_SENT;
+            if (how == ALL_SENT) self->has_out[word] &= ~(bits & -bits);
+            more |= how == MORE_TO_SEND;
+            blocked |= how == BLOCKED;
+        }
     return more ? MORE_TO_SEND : blocked ? BLOCKED : ALL_SENT;
 }
 

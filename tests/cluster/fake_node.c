@@ -139,6 +139,11 @@ static void on_memory(fake_node *self, fake_worker *worker, const sk_message *m,
     memcpy(&extent, payload.data, sizeof extent);
     cr_assert_eq(extent.size, self->params.large);
     add_copy(self, extent.offset, extent.size);
+    if (self->mode == FAKE_WILD_CHUNK) {
+        send_frame(self, (sk_link_frame){.kind = SK_WIRE_CHUNK, .line = worker->line, .generation = worker->generation,
+                                         .a = extent.offset + 64, .payload = "wild", .size = 4});
+        return;
+    }
     uint8_t *bytes = malloc(extent.size + 1);
     probe_fill(bytes, extent.size + 1);
     for (uint64_t at = 0; at < extent.size; at += SK_CHUNK_BYTES) {
@@ -165,11 +170,8 @@ static void on_job(fake_node *self, fake_worker *worker, const sk_message *m, sk
         worker->held_sum[worker->n_held++] = sum;
         break;
     case FAKE_LARGE:
-    case FAKE_BAD_CHUNK: ask_for_memory(self, worker, m); break;
-    case FAKE_WILD_CHUNK:
-        send_frame(self, (sk_link_frame){.kind = SK_WIRE_CHUNK, .line = worker->line, .generation = worker->generation,
-                                         .a = 4096, .payload = "wild", .size = 4});
-        break;
+    case FAKE_BAD_CHUNK:
+    case FAKE_WILD_CHUNK: ask_for_memory(self, worker, m); break;
     case FAKE_DIE:
         self->mode = FAKE_SUM;
         die(self, worker, -1, "was killed by signal 9 (SIGKILL)");
