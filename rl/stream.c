@@ -282,33 +282,20 @@ static sk_status sample_all(sk_stream_source *self, const sk_sample_in *in, sk_e
     return status;
 }
 
-/* The fragment whose next episode ended first (then the lowest row), or -1 when all lists are used up. */
-static int earliest_fragment(const sk_stream_source *self) {
-    int                     best = -1;
-    const sk_batch_episode *best_ep = NULL;
-    for (int f = 0; f < self->n_runners; f++) {
-        const sk_fragment *head = &self->batch.fragment[f];
-        if (self->next_episode[f] >= head->n_episodes) continue;
-        const sk_batch_episode *ep = self->batch.episode + (ptrdiff_t)self->batch.shape.n_steps * head->first_row +
-                                     self->next_episode[f];
-        if (!best_ep || ep->step < best_ep->step || (ep->step == best_ep->step && ep->row < best_ep->row)) {
-            best = f;
-            best_ep = ep;
-        }
-    }
-    return best;
-}
-
-/* Episodes of all fragments in the order they happened: by step, then by row. */
+/* Episodes of all fragments in the order they happened: by step, then by row. Fragments are in order of rows and their
+ * lists in that very order, so each is gone through once. */
 static void merge_episodes(sk_stream_source *self) {
+    const sk_batch *b = &self->batch;
     memset(self->next_episode, 0, (size_t)self->n_runners * sizeof *self->next_episode);
-    for (int f; (f = earliest_fragment(self)) >= 0;) {
-        const sk_batch_episode *ep = self->batch.episode +
-                                     (ptrdiff_t)self->batch.shape.n_steps * self->batch.fragment[f].first_row +
-                                     self->next_episode[f]++;
-        if (ep->valid) sk_episode_window_push(self->p.window, ep->ret, (double)ep->length);
-        else sk_metrics_add(self->p.metrics, SK_METRIC_EPISODES_DROPPED, 1.0);
-    }
+    for (int t = 0; t < b->shape.n_steps; t++)
+        for (int f = 0; f < self->n_runners; f++) {
+            const sk_batch_episode *list = b->episode + (ptrdiff_t)b->shape.n_steps * b->fragment[f].first_row;
+            for (int *at = &self->next_episode[f]; *at < b->fragment[f].n_episodes && list[*at].step == t; ++*at) {
+                const sk_batch_episode *ep = &list[*at];
+                if (ep->valid) sk_episode_window_push(self->p.window, ep->ret, (double)ep->length);
+                else sk_metrics_add(self->p.metrics, SK_METRIC_EPISODES_DROPPED, 1.0);
+            }
+        }
 }
 
 static sk_status check_heads(const sk_stream_source *self, sk_error *reterr) {

@@ -1,5 +1,6 @@
 /* Training whose runners are on other hosts: real `skiff node` processes here, which are killed, come late, or have
  * other files. Whatever becomes of them, the parameters are the same to the last bit. */
+#include "core/base/clock.h"
 #include "tests/rl/rig.h"
 
 #include <fcntl.h>
@@ -88,20 +89,32 @@ static void on_waiting(void *user, const sk_train_waiting *waiting) {
     for (int i = 0; i < h->n_at_once; i++) start_node(h);
 }
 
+static uint64_t chance_state;
+static int chance(int n) { /* 0 .. n-1 */
+    chance_state = chance_state * 6364136223846793005u + 1442695040888963407u;
+    return (int)((chance_state >> 33) % (uint32_t)n);
+}
+/* From SKIFF_TEST_SEED, else from the clock; printed, so that it can be asked for again. */
+static void chance_begin(void) {
+    const char *text = getenv("SKIFF_TEST_SEED");
+    chance_state = text ? strtoull(text, NULL, 10) : (uint64_t)(sk_clock_now_s() * 1e6);
+    fprintf(stderr, "# SKIFF_TEST_SEED=%llu\n", (unsigned long long)chance_state);
+}
+
 static void *hunt(void *arg) {
     hosts *h = arg;
     usleep((useconds_t)h->after_us);
     h->n_killed += kill(h->victim, SIGKILL) == 0;
     return NULL;
 }
-/* At whatever its runner does then: delays from 0 to some 20 ms, in an order that has no pattern. */
-static void hunt_next(hosts *h, int iteration, int is_last) {
+/* At whatever its runner does then. */
+static void hunt_next(hosts *h, int is_last) {
     int pids[8], n;
     if (h->victim) pthread_join(h->hunter, NULL);
     h->victim = 0;
     if (is_last || (n = rig_children_of(h->pids[0], pids, 8)) == 0) return;
-    h->victim = pids[iteration % n];
-    h->after_us = iteration * 7919 % 20011;
+    h->victim = pids[chance(n)];
+    h->after_us = chance(20000);
     cr_assert_eq(pthread_create(&h->hunter, NULL, hunt, h), 0);
 }
 
@@ -109,7 +122,7 @@ static void on_progress(void *user, const sk_train_progress *progress) {
     hosts *h = user;
     int    iteration = (int)sk_metrics_get(progress->metrics, SK_METRIC_TRAINING_ITERATION, 0);
     h->n_hosts = sk_metrics_get(progress->metrics, SK_METRIC_HOSTS, -1);
-    if (h->hunts) hunt_next(h, iteration, progress->is_last);
+    if (h->hunts) hunt_next(h, progress->is_last);
     if (progress->is_last) return;
     if (iteration == h->kill_at) {
         cr_assert_eq(kill(h->pids[0], SIGKILL), 0);
@@ -204,6 +217,7 @@ Test(remote_training, goes_on_with_the_same_bits_when_runners_are_killed_at_any_
     sk_train_result here = rig_train_ok((rig_run){.yaml = ppo_yaml(2, 60, "thread", "")});
     hosts           h = hosts_of(1, 2);
     h.hunts = 1;
+    chance_begin();
     sk_train_result there = rig_train_ok(run_of(&h, ppo_yaml(2, 60, "remote", cluster_of(&h, 1, 60))));
     same_run(&there, &here);
     double n_restarts = sk_metrics_get(&there.metrics, SK_METRIC_RESTARTS, 0);
