@@ -76,7 +76,7 @@ void probe_fill(void *data, size_t size);
 bool probe_is_filled(sk_bytes bytes);
 
 /* ---- between probe_module.c and probe_tasks.c ---- */
-enum { PROBE_N_TASKS = 22 };
+enum { PROBE_N_TASKS = 25 };
 extern const sk_task_def probe_tasks[];
 int32_t  probe_int(sk_bytes bytes);  /* must be an int32_t */
 int64_t  probe_long(sk_bytes bytes); /* must be an int64_t */

@@ -116,6 +116,13 @@ static sk_status run_sum(sk_call *call, sk_error *reterr) {
     return SK_OK;
 }
 
+/* bytes, int32_t n -> n returns, all the same as those */
+static sk_status run_copies(sk_call *call, sk_error *reterr) {
+    sk_bytes in = sk_call_arg(call, 0);
+    for (int32_t i = 0; i < probe_int(sk_call_arg(call, 1)); i++) SK_TRY(sk_call_write(call, i, in.data, in.size, reterr));
+    return SK_OK;
+}
+
 /* ---- with others ----------------------------------------------------------------------------------------------- */
 static sk_status submit_long(const char *function, int64_t n, sk_ref *ret_ref, sk_error *reterr) {
     sk_arg  arg = sk_by_value(&n, sizeof n);
@@ -198,6 +205,24 @@ static sk_status run_spread(sk_call *call, sk_error *reterr) {
     return sk_call_write(call, 0, &sum, sizeof sum, reterr);
 }
 
+/* int64_t n -> the same, after so many tasks of 10 ms on hosts that have joined */
+static sk_status run_flood(sk_call *call, sk_error *reterr) {
+    enum { MOST = 1024 };
+    static const int32_t ms = 10;
+    sk_runtime *rt = sk_runtime_current();
+    int64_t     n = probe_long(sk_call_arg(call, 0));
+    sk_arg      arg = sk_by_value(&ms, sizeof ms);
+    sk_task     task = {.function = "probe.sleep", .args = &arg, .n_args = 1, .placement = SK_PLACE_REMOTE};
+    sk_ref      refs[MOST] = {{0}};
+    sk_status   status = SK_OK;
+    SK_ASSERT(n <= MOST);
+    for (int64_t i = 0; i < n && status == SK_OK; i++) status = sk_submit(rt, &task, &refs[i], reterr);
+    if (status == SK_OK) status = sk_get_all(rt, refs, (int)n, PATIENCE_MS, reterr);
+    for (int64_t i = 0; i < n; i++) sk_release(rt, &refs[i]);
+    SK_TRY(status);
+    return sk_call_write(call, 0, &n, sizeof n, reterr);
+}
+
 /* int64_t size -> int64_t: the sum of the bytes of an object that it put and another task read */
 static sk_status run_put(sk_call *call, sk_error *reterr) {
     sk_runtime *rt = sk_runtime_current();
@@ -230,6 +255,28 @@ static sk_status run_read_ref(sk_call *call, sk_error *reterr) {
     sk_acquire(sk_runtime_current(), ref);
     sk_status status = sk_get(sk_runtime_current(), ref, PATIENCE_MS, &value, reterr);
     if (status == SK_OK) sum = probe_sum(value);
+    sk_release(sk_runtime_current(), &ref);
+    SK_TRY(status);
+    return sk_call_write(call, 0, &sum, sizeof sum, reterr);
+}
+
+/* bytes, int32_t n -> uint64_t: their sum, by a task that has them n times as an argument */
+static sk_status run_sum_below(sk_call *call, sk_error *reterr) {
+    enum { MOST = 256 };
+    sk_bytes in = sk_call_arg(call, 0), value = {0};
+    int32_t  n = probe_int(sk_call_arg(call, 1));
+    sk_arg   args[MOST];
+    sk_ref   ref = {0};
+    uint64_t sum = 0, one;
+    SK_ASSERT(n <= MOST);
+    for (int32_t i = 0; i < n; i++) args[i] = sk_by_value(in.data, in.size);
+    sk_task task = {.function = "probe.sum", .args = args, .n_args = n};
+    SK_TRY(sk_submit(sk_runtime_current(), &task, &ref, reterr));
+    sk_status status = sk_get(sk_runtime_current(), ref, PATIENCE_MS, &value, reterr);
+    for (size_t at = 0; status == SK_OK && at < value.size; at += sizeof one) {
+        memcpy(&one, (const uint8_t *)value.data + at, sizeof one);
+        sum += one;
+    }
     sk_release(sk_runtime_current(), &ref);
     SK_TRY(status);
     return sk_call_write(call, 0, &sum, sizeof sum, reterr);
@@ -325,5 +372,7 @@ const sk_task_def probe_tasks[] = {
     {"probe.put", run_put},           {"probe.read_ref", run_read_ref},
     {"probe.drive", run_drive},       {"probe.start", run_start},
     {"probe.stop", run_stop},         {"probe.group", run_group},
+    {"probe.copies", run_copies},     {"probe.sum_below", run_sum_below},
+    {"probe.flood", run_flood},
 };
 _Static_assert(SK_COUNT(probe_tasks) == PROBE_N_TASKS, "as probe_module.c has it");
