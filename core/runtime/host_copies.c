@@ -95,11 +95,17 @@ static sk__copy **link_to(const sk__copy *copy) {
     return link;
 }
 
-/* Is its value being read, or on its way to somebody who reads it? What a worker fills is its own. */
+/* Not while a worker there reads it or is about to; who reads it elsewhere does not need this copy. What a worker fills is
+ * no object yet, and stays. */
 static bool may_leave(const sk__driver *d, const sk__copy *copy) {
-    if (copy->object == 0) return false;
     const sk__object *object = sk__slab_find((sk__slab *)(uintptr_t)&d->objects, copy->object);
-    return object && object->n_pins == 0;
+    if (!object) return false;
+    uint32_t n_elsewhere = object->program_pins;
+    for (const sk__hold *hold = object->holds; hold; hold = hold->next) {
+        if (hold->pins && hold->peer->host == copy->host) return false;
+        n_elsewhere += hold->pins;
+    }
+    return object->n_pins == n_elsewhere; /* the rest are jobs' */
 }
 
 /* Let the least recently used go until `size` more fit. */

@@ -172,6 +172,16 @@ static void on_job(fake_node *self, fake_worker *worker, const sk_message *m, sk
     case FAKE_LARGE:
     case FAKE_BAD_CHUNK:
     case FAKE_WILD_CHUNK: ask_for_memory(self, worker, m); break;
+    case FAKE_FETCH: {
+        sk_record record;
+        uint64_t  id;
+        cr_assert(sk_packed_next(&payload, &record, NULL) == SK_OK && record.value.size == sizeof id);
+        memcpy(&id, record.value.data, sizeof id);
+        send_message(self, worker, (sk_message){.kind = SK_MSG_FETCH, .subject = id}, NULL, 0);
+        send_message(self, worker, (sk_message){.kind = SK_MSG_RELEASE}, &id, sizeof id);
+        reply(self, worker, m, id);
+        break;
+    }
     case FAKE_DIE:
         self->mode = FAKE_SUM;
         die(self, worker, -1, "was killed by signal 9 (SIGKILL)");
@@ -211,6 +221,13 @@ static void on_mail(fake_node *self, fake_worker *worker, const sk_link_frame *f
     case SK_MSG_CALL: on_job(self, worker, m, payload); break;
     case SK_MSG_CREATE: on_create(self, worker, m, payload); break;
     case SK_MSG_ANSWER: on_memory(self, worker, m, payload); break;
+    case SK_MSG_VALUE: {
+        sk_record record;
+        cr_assert(m->status == SK_OK && sk_packed_next(&payload, &record, NULL) == SK_OK);
+        if (record.kind == SK_PACKED_EXTENT && !*find_copy(self, record.extent.offset)) self->n_missing++;
+        self->n_values++;
+        break;
+    }
     case SK_MSG_STOP:
         if (self->params.ignores_stop) break;
         send_message(self, worker, (sk_message){.kind = SK_MSG_BYE}, NULL, 0);

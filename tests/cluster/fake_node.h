@@ -17,6 +17,7 @@ typedef enum fake_mode {
     FAKE_LARGE,      /* answer with `large` bytes (probe_fill's) in the store                       */
     FAKE_BAD_CHUNK,  /* the same, but the last CHUNK reaches one byte beyond its extent             */
     FAKE_WILD_CHUNK, /* CHUNK for an offset that nobody gave it                                     */
+    FAKE_FETCH,      /* ask for the object whose id the argument is, release it, then answer        */
     FAKE_DIE         /* the worker dies of signal 9; then FAKE_SUM                                  */
 } fake_mode;
 
@@ -45,7 +46,7 @@ typedef struct fake_node {
     _Atomic bool   stop, skip, twice, is_silent, is_welcome, is_over /* told BYE or REFUSE */;
     _Atomic int    number, refused /* 1 + a */, n_spawned, n_living, n_jobs, n_copies_got, n_chunks_got, n_drops,
                    n_restored, n_missing /* messages that named what it has no copy of */, n_canceled, n_stopping,
-                   n_byes;
+                   n_byes, n_values;
     _Atomic uint64_t copied_bytes, bytes_got;
     char           why[240];       /* of REFUSE or BYE; valid when is_over                          */
     char           welcome[6][512]; /* first records of WELCOME                                     */

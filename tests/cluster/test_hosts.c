@@ -289,6 +289,47 @@ Test(hosts, copies_that_nobody_reads_leave_a_full_host_and_what_never_fits_fails
     finish_head(rt);
 }
 
+Test(hosts, answers_that_a_host_still_has_leave_it_when_it_is_full) {
+    enum { MB = 1 << 20, N = 6 };
+    sk_runtime *rt = start_head((sk_runtime_params){0});
+    fake_node  *node = join_as(rt, (fake_params){.name = "n1", .store_bytes = 4 * MB, .large = MB});
+    wait_hosts(rt, 1);
+    node->mode = FAKE_LARGE;
+    sk_ref answers[N];
+    for (int i = 0; i < N; i++) {
+        answers[i] = run_there(rt, "x", 1);
+        cr_assert(probe_is_filled(value_of(rt, answers[i])));
+        cr_assert_leq(node->copied_bytes, 4 * MB);
+    }
+    cr_assert_eq(node->n_drops, N - 4);
+    for (int i = 0; i < N; i++) drop(rt, answers[i]);
+    fake_node_stop(&node);
+    finish_head(rt);
+}
+
+Test(hosts, an_object_that_is_released_while_it_is_being_sent_leaves_its_place_to_the_next) {
+    enum { SIZE = 60 << 20, ROUNDS = 3 };
+    sk_runtime *rt = start_head((sk_runtime_params){0});
+    fake_node  *node = join(rt, "n1");
+    for (int i = 0; i < ROUNDS; i++) {
+        sk_ref large = put(rt, SIZE);
+        node->mode = FAKE_FETCH;
+        sk_ref asked = run_there(rt, &large, sizeof large);
+        take_long(rt, asked); /* it was asked for and released there before this answer */
+        drop(rt, large);
+        AWAIT(node->n_values == i + 1 && node->n_drops == 2 * i + 1 && node->copied_bytes == 0);
+        node->mode = FAKE_SUM;
+        large = put(rt, SIZE); /* at the same place */
+        cr_assert_eq((uint64_t)take_long(rt, run_there_on(rt, large)), sum_of_filled(SIZE));
+        drop(rt, large);
+        AWAIT(node->n_drops == 2 * i + 2);
+    }
+    cr_assert_lt(node->bytes_got, (uint64_t)2 * ROUNDS * SIZE, "all of what nobody wanted any more was sent");
+    cr_assert_eq(node->n_missing, 0);
+    fake_node_stop(&node);
+    finish_head(rt);
+}
+
 Test(hosts, arguments_that_fit_a_host_one_after_the_other_wait_for_each_other) {
     enum { SIZE = 3 << 20, N = 3 };
     sk_runtime *rt = start_head((sk_runtime_params){0});
