@@ -27,13 +27,13 @@ PR_SET_PDEATHSIG = 1
 
 
 def load():
-    """How much longer all takes here than on an idle machine, from 1 on."""
+    """Jobs per core, at least 1."""
     return max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
 
 
 def within(seconds):
-    """A limit that is asked for, with 1.5 times of it and the machine's load (at most 3 times) for a busy machine."""
-    return seconds * 1.5 * min(load(), 3.0)
+    """A limit that is asked for, 1.5 times as long, and half a second (at most 2) more for each job too many per core."""
+    return seconds * 1.5 + min(0.5 * (load() - 1.0), 2.0)
 
 
 def ip(*words, may_fail=False):

@@ -3,8 +3,8 @@
 strangers, dead heads. Whatever the network does, the trained bits are those of one host.
 
 Seconds that are asked for (5 to notice a lost host, 10 to go on elsewhere, 10 for what has no head any more to end) are
-checked with namespaces.within: 1.5 times as long, and longer on a machine with more to do than cores. What was measured is
-printed. All other limits are patience."""
+checked with namespaces.within: 1.5 times as long, and a little longer on a busy machine. What was measured is printed. All
+other limits are patience."""
 import concurrent.futures
 import json
 import os
@@ -166,10 +166,9 @@ def greeting(mechanism):
     return repr(b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + mechanism.ljust(20, b"\0") + bytes(32))
 
 
-# What is no ZMTP at all, or too large for it, libzmq hangs up on before anybody hears of it.
-STRANGERS = (("plain client", True, [greeting(b"NULL"), r"b'\x04\x19\x05READY' + bytes(20)"]),
-             ("garbage", False, ["bytes(range(1, 256)) * 40"]),
-             ("oversized frame", False, [greeting(b"CURVE"), r"b'\x06' + (1 << 40).to_bytes(8, 'big')", "bytes(65536)"]))
+STRANGERS = (("plain client", [greeting(b"NULL"), r"b'\x04\x19\x05READY' + bytes(20)"]),
+             ("garbage", ["bytes(range(1, 256)) * 40"]),
+             ("oversized frame", [greeting(b"CURVE"), r"b'\x06' + (1 << 40).to_bytes(8, 'big')", "bytes(65536)"]))
 
 
 def other_key(net):
@@ -202,11 +201,10 @@ def strangers_are_refused(net, head):
     since = refused(net, head, "other build", "--build", "another-build 9.9", wanted=["another-build 9.9", "0.1.0"])
     assert head.wait_line("may not join", "another-build 9.9", "0.1.0", timeout=PATIENCE, since=since)
     time.sleep(1.1)  # troubles are told once per second
-    for what, is_told, chunks in STRANGERS:
+    for what, chunks in STRANGERS:
         since = time.monotonic()
         assert raw_talk(net, "n3", chunks), "%s: the head has not hung up" % what
-        if is_told:
-            tell("%s: %s", what, head.wait_line("refused a connection", timeout=PATIENCE, since=since)[1])
+        tell("%s: %s", what, head.wait_line("refused a connection", timeout=PATIENCE, since=since)[1])
         goes_on(net)
         time.sleep(1.1)
 
@@ -255,7 +253,7 @@ def a_run_with_strangers_and_hosts_that_are_cut_off_ends_with_the_bits_of_one_ho
             wire.set(delay_ms=5)
         head = start_training(net, steps=FOR_EVER, n_hosts=2)
         first, second = [net.node(host, "--cpus", 2, "--rejoin", "--wait", 60) for host in ("n1", "n2")]
-        wait_for(lambda: len(reports(net)) > 2, PATIENCE, "training has begun")
+        wait_for(lambda: len(reports(net)) > 2, PATIENCE, "training has begun", head.said)
         strangers_are_refused(net, head)
         the_port_is_taken(net)
         assert n_restarts(net) == 0 and not head.find("was lost"), head.said()
@@ -274,7 +272,7 @@ def lose_the_head(tag, how):
     with Net(tag, ["n1", "n2"]) as net:
         head = start_training(net, steps=FOR_EVER)
         nodes = [net.node(host, "--cpus", 1) for host in net.hosts]
-        wait_for(lambda: len(reports(net)) > 2, PATIENCE, "training has begun")
+        wait_for(lambda: len(reports(net)) > 2, PATIENCE, "training has begun", head.said)
         assert all(len(net.pids(host)) == 2 for host in net.hosts), [net.pids(host) for host in net.hosts]
         gone = time.monotonic()
         if how == "cut":
