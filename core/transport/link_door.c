@@ -1,4 +1,5 @@
 #include "core/transport/link_door.h"
+#include "core/base/clock.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -13,9 +14,17 @@
 
 #define ZAP_ENDPOINT     "inproc://zeromq.zap.01" /* as RFC 27 has it; every context has its own */
 #define MONITOR_ENDPOINT "inproc://skiff.link.monitor"
-enum { ADDRESS_SIZE = 96, EVENT_SIZE = 6 };
+enum { ADDRESS_SIZE = 96, EVENT_SIZE = 6, WHY_SIZE = 128, GUESTS_MAX = 256 };
+#define GUEST_NS         ((int64_t)6000 * 1000 * 1000) /* whoever stays longer has shown its key, or was shown out */
 #define FAILURES                                                                                             \
     (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+
+/* A connection that was accepted and has not shown its key yet. */
+typedef struct guest {
+    int     fd;
+    int64_t at_ns;
+    char    address[ADDRESS_SIZE];
+} guest;
 
 struct sk__door {
     sk__door_params  params;
@@ -24,7 +33,9 @@ struct sk__door {
     pthread_t        thread;
     bool             has_thread;
     void            *zap, *monitor; /* used by the thread alone while it runs; zap NULL: does not ask */
-    char             came_from[ADDRESS_SIZE]; /* whose connection came last     */
+    guest            guests[GUESTS_MAX]; /* oldest first                        */
+    int              n_guests, n_answered; /* answered: refused by us, not yet gone */
+    char             why[WHY_SIZE]; /* the one that ends next failed; "": none  */
     _Atomic uint64_t n_refused;
     atomic_bool      has_trouble;
     pthread_mutex_t  lock; /* of the text */
@@ -117,21 +128,47 @@ static void on_request(sk__door *self) {
 }
 
 /* ---- what libzmq tells of connections ---------------------------------------------------------------------- */
-/* Whose connection this is, as long as it is open. */
-static void note_address(sk__door *self, int fd) {
+static void write_address(int fd, char ret_address[ADDRESS_SIZE]) {
     struct sockaddr_storage at;
     socklen_t               size = sizeof at;
     char                    host[INET6_ADDRSTRLEN] = "";
-    if (getpeername(fd, (struct sockaddr *)&at, &size) != 0) return;
+    snprintf(ret_address, ADDRESS_SIZE, "somewhere");
+    if (getpeername(fd, (struct sockaddr *)&at, &size) != 0) return; /* it is gone already */
     if (at.ss_family == AF_INET) {
         const struct sockaddr_in *in = (const void *)&at;
         inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
-        snprintf(self->came_from, sizeof self->came_from, "%s:%d", host, ntohs(in->sin_port));
+        snprintf(ret_address, ADDRESS_SIZE, "%s:%d", host, ntohs(in->sin_port));
     } else if (at.ss_family == AF_INET6) {
         const struct sockaddr_in6 *in = (const void *)&at;
         inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof host);
-        snprintf(self->came_from, sizeof self->came_from, "[%s]:%d", host, ntohs(in->sin6_port));
+        snprintf(ret_address, ADDRESS_SIZE, "[%s]:%d", host, ntohs(in->sin6_port));
     }
+}
+
+static void remove_guest(sk__door *self, int i) {
+    self->n_guests--;
+    memmove(&self->guests[i], &self->guests[i + 1], (size_t)(self->n_guests - i) * sizeof self->guests[0]);
+}
+
+static int find_guest(const sk__door *self, int fd) {
+    for (int i = 0; i < self->n_guests; i++)
+        if (self->guests[i].fd == fd) return i;
+    return -1;
+}
+
+static void on_accepted(sk__door *self, int fd) {
+    int old = find_guest(self, fd);
+    if (old >= 0) remove_guest(self, old); /* the number is used again */
+    if (self->n_guests == GUESTS_MAX) remove_guest(self, 0);
+    guest *added = &self->guests[self->n_guests++];
+    added->fd = fd;
+    added->at_ns = sk_clock_now_ns();
+    write_address(fd, added->address);
+}
+
+/* libzmq does not say whose handshake it was. A node's takes a moment, so it was most likely the newest guest's. */
+static void on_success(sk__door *self) {
+    if (self->n_guests > 0) remove_guest(self, self->n_guests - 1);
 }
 
 static const char *protocol_text(uint32_t value) {
@@ -142,23 +179,49 @@ static const char *protocol_text(uint32_t value) {
     }
 }
 
-static void on_failure(sk__door *self, uint16_t event, uint32_t value, const char *endpoint) {
-    char        why[96] = "", text[SK_DOOR_TEXT];
-    const char *from = self->came_from[0] ? self->came_from : "somewhere";
-    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) {
-        if (self->params.is_head) return; /* it was counted when it was asked for */
-        snprintf(why, sizeof why, "it does not accept our key (%" PRIu32 ")", value);
-    } else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) {
-        snprintf(why, sizeof why, "%s (%" PRIx32 ")", protocol_text(value), value);
-    } else {
-        snprintf(why, sizeof why, "it ended before both knew each other%s%s", value ? ": " : "",
-                 value ? self->zmq->strerror((int)value) : "");
-    }
-    if (self->params.is_head)
-        snprintf(text, sizeof text, "refused a connection (the last one came from %s): %s", from, why);
-    else snprintf(text, sizeof text, "no connection with %s: %s%s", endpoint, why,
-                  event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL ? "; it may have another key" : "");
+static void tell_why(sk__door *self, const char *address) {
+    char text[SK_DOOR_TEXT];
+    snprintf(text, sizeof text, "refused a connection from %s: %s", address, self->why);
+    self->why[0] = 0;
     refused(self, text);
+}
+
+/* At the head the connection ends next, which tells whose it was. */
+static void on_failure(sk__door *self, uint16_t event, uint32_t value, const char *endpoint) {
+    char text[SK_DOOR_TEXT];
+    if (self->why[0]) tell_why(self, "somewhere");
+    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+        snprintf(self->why, sizeof self->why, "it does not accept our key (%" PRIu32 ")", value);
+    else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
+        snprintf(self->why, sizeof self->why, "%s (%" PRIx32 ")", protocol_text(value), value);
+    else
+        snprintf(self->why, sizeof self->why, "it ended before both knew each other%s%s", value ? ": " : "",
+                 value ? self->zmq->strerror((int)value) : "");
+    if (self->params.is_head) return;
+    snprintf(text, sizeof text, "no connection with %s: %s%s", endpoint, self->why,
+             event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL ? "; it may have another key" : "");
+    self->why[0] = 0;
+    refused(self, text);
+}
+
+/* Some failures are told by this alone: what is no ZeroMQ at all, what is too large. */
+static void on_disconnected(sk__door *self, int fd) {
+    int i = find_guest(self, fd);
+    if (i < 0) { /* had shown its key, or has been here for long */
+        if (self->why[0]) tell_why(self, "somewhere");
+        return;
+    }
+    guest   gone = self->guests[i];
+    int64_t age_ns = sk_clock_now_ns() - gone.at_ns;
+    remove_guest(self, i);
+    if (!self->why[0] && age_ns <= GUEST_NS) {
+        if (self->n_answered > 0) { /* told when it was asked for */
+            self->n_answered--;
+            return;
+        }
+        snprintf(self->why, sizeof self->why, "it does not speak as a node does");
+    }
+    if (self->why[0]) tell_why(self, gone.address);
 }
 
 /* Parts: u16 event, u32 value; the endpoint. */
@@ -173,7 +236,10 @@ static void on_event(sk__door *self) {
     skip_rest(self->zmq, self->monitor, more);
     memcpy(&event, head, sizeof event);
     memcpy(&value, head + sizeof event, sizeof value);
-    if (event == ZMQ_EVENT_ACCEPTED) note_address(self, (int)value);
+    if (event == ZMQ_EVENT_ACCEPTED) on_accepted(self, (int)value);
+    else if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) on_success(self);
+    else if (event == ZMQ_EVENT_DISCONNECTED) on_disconnected(self, (int)value);
+    else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH && self->params.is_head) self->n_answered++;
     else if (event & FAILURES) on_failure(self, event, value, endpoint);
 }
 
@@ -213,7 +279,8 @@ static void *open_socket(sk__door *self, int type, const char *endpoint, bool li
 }
 
 static sk_status start(sk__door *self, sk_error *reterr) {
-    int events = FAILURES | (self->params.is_head ? ZMQ_EVENT_ACCEPTED : 0);
+    int events = FAILURES;
+    if (self->params.is_head) events |= ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED;
     if (self->zmq->socket_monitor(self->params.socket, MONITOR_ENDPOINT, events) != 0)
         return SK_FAIL(reterr, errno == EMFILE ? SK_ELIMIT : SK_EIO, "cannot watch a socket: %s",
                        self->zmq->strerror(errno));

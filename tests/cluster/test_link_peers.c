@@ -1,7 +1,15 @@
 /* Peers of a link that do not belong there, say what cannot be, or do not listen. */
 #include "tests/cluster/link_rig.h"
+#include <arpa/inet.h>
+#include <sys/socket.h>
 
 /* ---- who may come in ---- */
+
+/* Whose connection it was, unless it was gone before anybody could look. */
+static void expect_address(void) {
+    bool is_known = strstr(trouble, "refused a connection from 127.0.0.1") != NULL;
+    cr_assert(is_known || strstr(trouble, "refused a connection from somewhere"), "%s", trouble);
+}
 
 /* A stranger of this key (NULL: none) is kept out and told of; a node that belongs in is not disturbed. */
 static void expect_kept_out(const sk_cluster_key *stranger_key, const char *wanted) {
@@ -18,7 +26,7 @@ static void expect_kept_out(const sk_cluster_key *stranger_key, const char *want
     if (other) send_text(other, OTHER, "let me in", &none);
     else raw_send_frame(&stranger, OTHER, 0, 0);
     await_refusal(head);
-    cr_assert(strstr(trouble, "refused a connection") && strstr(trouble, "127.0.0.1"), "%s", trouble);
+    expect_address();
     cr_assert(strstr(trouble, wanted), "wanted '%s' in '%s'", wanted, trouble);
     cr_assert_eq(try_send(head, OTHER, "x", 1, &none), SK_EDEAD);
     expect_they_talk(head, node, SESSION, &down, &up);
@@ -66,6 +74,49 @@ Test(link_peers, a_peer_that_is_kept_out_again_and_again_is_told_of_once_a_secon
     cr_assert_geq(sk_link_get_stats(head).n_refused, TIMES);
     cr_assert_geq(n_troubles, 1);
     cr_assert_leq(n_troubles, 1 + (sk_clock_now_ns() - start_ns) / 1000000000);
+    sk_link_destroy(&head, 0);
+}
+
+/* Bytes to the head as they are, and the end of it. */
+static int raw_tcp(const char *endpoint, const void *bytes, size_t size) {
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int                fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    at.sin_port = htons((uint16_t)atoi(strrchr(endpoint, ':') + 1));
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    cr_assert_eq(send(fd, bytes, size, MSG_NOSIGNAL), (ssize_t)size);
+    return fd;
+}
+
+Test(link_peers, what_is_no_zeromq_at_all_is_told_of_with_its_address) {
+    static const struct {
+        const char *bytes;
+        size_t      size;
+    } cases[] = {{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 27}, {"\0\0\0\0\0\0\0\0\0\0\0\0", 12},
+                 /* a greeting as it should be, then a command of 4 GiB */
+                 {"\xff\0\0\0\0\0\0\0\0\x7f\3\1CURVE\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+                  "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+                  "\6\0\0\0\1\0\0\0\0", 73}};
+    sk_link      *head = listen_at("tcp://127.0.0.1:*", the_key());
+    sk_link      *node = connect_to(sk_link_endpoint(head), the_key(), SESSION);
+    sk_link_order down = {0}, up = {0};
+    sk_link_frame got;
+    expect_they_talk(head, node, SESSION, &down, &up);
+    for (int i = 0; i < SK_COUNT(cases); i++) {
+        int     fd = raw_tcp(sk_link_endpoint(head), cases[i].bytes, cases[i].size);
+        int64_t end_ns = sk_clock_now_ns() + (int64_t)PATIENCE_MS * 1000000;
+        while (sk_link_get_stats(head).n_refused <= (uint64_t)i && sk_clock_now_ns() < end_ns)
+            cr_assert_not(next_frame(head, &got, 10));
+        cr_assert_eq(sk_link_get_stats(head).n_refused, i + 1);
+        close(fd);
+    }
+    cr_assert_not(next_frame(head, &got, A_WHILE_MS));
+    cr_assert_eq(sk_link_get_stats(head).n_refused, SK_COUNT(cases), "each once");
+    expect_address();
+    expect_they_talk(head, node, SESSION, &down, &up);
+    sk_link_destroy(&node, 0);
+    cr_assert_not(next_frame(head, &got, A_WHILE_MS));
+    cr_assert_eq(sk_link_get_stats(head).n_refused, SK_COUNT(cases), "a node that leaves is none of them");
     sk_link_destroy(&head, 0);
 }
 
