@@ -415,11 +415,15 @@ sk_status sk_link_send(sk_link *self, const sk_link_frame *frame, sk_link_order 
     SK_ASSERT(self->session == 0 || frame->session == self->session);
     sk_link_frame numbered = *frame;
     numbered.seq = order->n_sent;
-    if (self->session == 0) SK_TRY(send_routing(self, frame->session, reterr));
     zmq_msg_t msg;
     size_t    size = SK_LINK_HEAD_SIZE + frame->size;
     if (self->zmq->msg_init_size(&msg, size) != 0)
         return SK_FAIL(reterr, SK_ENOMEM, "no memory for a message of %zu bytes", size);
+    sk_status status = self->session == 0 ? send_routing(self, frame->session, reterr) : SK_OK;
+    if (status != SK_OK) {
+        self->zmq->msg_close(&msg);
+        return status;
+    }
     uint8_t *at = self->zmq->msg_data(&msg);
     sk_link_write_head(&numbered, at);
     if (frame->size) memcpy(at + SK_LINK_HEAD_SIZE, frame->payload, frame->size);
@@ -428,7 +432,7 @@ sk_status sk_link_send(sk_link *self, const sk_link_frame *frame, sk_link_order 
     do rc = self->zmq->msg_send(&msg, self->socket, ZMQ_DONTWAIT);
     while (rc < 0 && errno == EINTR);
     if (rc < 0) {
-        sk_status status = send_failed(self, reterr);
+        status = send_failed(self, reterr);
         self->zmq->msg_close(&msg);
         return status;
     }
