@@ -159,6 +159,19 @@ static void on_memory(fake_node *self, fake_worker *worker, const sk_message *m,
     send_message(self, worker, answer, packed, sizeof packed);
 }
 
+static void fetch(fake_node *self, fake_worker *worker, const sk_message *job, sk_bytes payload) {
+    sk_record record;
+    cr_assert_eq(sk_packed_next(&payload, &record, NULL), SK_OK);
+    for (size_t at = 0; at < record.value.size; at += sizeof(uint64_t)) {
+        uint64_t id;
+        memcpy(&id, (const uint8_t *)record.value.data + at, sizeof id);
+        send_message(self, worker, (sk_message){.kind = SK_MSG_FETCH, .subject = id}, NULL, 0);
+    }
+    if (self->mode == FAKE_FETCH)
+        send_message(self, worker, (sk_message){.kind = SK_MSG_RELEASE}, record.value.data, record.value.size);
+    reply(self, worker, job, 0);
+}
+
 static void on_job(fake_node *self, fake_worker *worker, const sk_message *m, sk_bytes payload) {
     uint64_t sum = sum_of(self, payload);
     worker->n_started++;
@@ -172,16 +185,8 @@ static void on_job(fake_node *self, fake_worker *worker, const sk_message *m, sk
     case FAKE_LARGE:
     case FAKE_BAD_CHUNK:
     case FAKE_WILD_CHUNK: ask_for_memory(self, worker, m); break;
-    case FAKE_FETCH: {
-        sk_record record;
-        uint64_t  id;
-        cr_assert(sk_packed_next(&payload, &record, NULL) == SK_OK && record.value.size == sizeof id);
-        memcpy(&id, record.value.data, sizeof id);
-        send_message(self, worker, (sk_message){.kind = SK_MSG_FETCH, .subject = id}, NULL, 0);
-        send_message(self, worker, (sk_message){.kind = SK_MSG_RELEASE}, &id, sizeof id);
-        reply(self, worker, m, id);
-        break;
-    }
+    case FAKE_KEEP:
+    case FAKE_FETCH: fetch(self, worker, m, payload); break;
     case FAKE_DIE:
         self->mode = FAKE_SUM;
         die(self, worker, -1, "was killed by signal 9 (SIGKILL)");

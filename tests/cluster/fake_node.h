@@ -17,7 +17,8 @@ typedef enum fake_mode {
     FAKE_LARGE,      /* answer with `large` bytes (probe_fill's) in the store                       */
     FAKE_BAD_CHUNK,  /* the same, but the last CHUNK reaches one byte beyond its extent             */
     FAKE_WILD_CHUNK, /* CHUNK for an offset that nobody gave it                                     */
-    FAKE_FETCH,      /* ask for the object whose id the argument is, release it, then answer        */
+    FAKE_KEEP,       /* ask for the objects whose ids the argument has, then answer                 */
+    FAKE_FETCH,      /* the same, and release them before the answer                                */
     FAKE_DIE         /* the worker dies of signal 9; then FAKE_SUM                                  */
 } fake_mode;
 

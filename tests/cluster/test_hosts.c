@@ -307,22 +307,41 @@ Test(hosts, answers_that_a_host_still_has_leave_it_when_it_is_full) {
     finish_head(rt);
 }
 
-Test(hosts, an_object_that_is_released_while_it_is_being_sent_leaves_its_place_to_the_next) {
-    enum { SIZE = 60 << 20, ROUNDS = 3 };
+Test(hosts, what_a_worker_has_asked_for_stays_on_its_host_while_it_counts_on_it) {
+    enum { SIZE = 3 << 20 };
+    sk_runtime *rt = start_head((sk_runtime_params){0});
+    fake_node  *node = join_as(rt, (fake_params){.name = "n1", .store_bytes = 4 << 20});
+    wait_hosts(rt, 1);
+    sk_ref kept = put(rt, SIZE), other = put(rt, SIZE);
+    node->mode = FAKE_KEEP;
+    take_long(rt, run_there(rt, &kept, sizeof kept));
+    AWAIT(node->n_values == 1);
+    node->mode = FAKE_SUM;
+    take_error(rt, run_there_on(rt, other), SK_ELIMIT);
+    cr_assert_eq(node->n_drops, 0);
+    cr_assert_eq((uint64_t)take_long(rt, run_there_on(rt, kept)), sum_of_filled(SIZE));
+    cr_assert_eq(node->n_copies_got, 1);
+    drop(rt, kept);
+    drop(rt, other);
+    fake_node_stop(&node);
+    leave(rt);
+}
+
+Test(hosts, objects_that_are_released_while_they_are_being_sent_leave_their_place_to_others) {
+    enum { SIZE = 60 << 20, BEHIND = 1 << 20, ROUNDS = 3 };
     sk_runtime *rt = start_head((sk_runtime_params){0});
     fake_node  *node = join(rt, "n1");
     for (int i = 0; i < ROUNDS; i++) {
-        sk_ref large = put(rt, SIZE);
+        sk_ref large[] = {put(rt, SIZE), put(rt, BEHIND)};
         node->mode = FAKE_FETCH;
-        sk_ref asked = run_there(rt, &large, sizeof large);
-        take_long(rt, asked); /* it was asked for and released there before this answer */
-        drop(rt, large);
-        AWAIT(node->n_values == i + 1 && node->n_drops == 2 * i + 1 && node->copied_bytes == 0);
+        take_long(rt, run_there(rt, large, sizeof large)); /* asked for and released there before this answer */
+        for (int k = 0; k < 2; k++) drop(rt, large[k]);
+        AWAIT(node->n_values == 2 * (i + 1) && node->n_drops == 3 * i + 2 && node->copied_bytes == 0);
         node->mode = FAKE_SUM;
-        large = put(rt, SIZE); /* at the same place */
-        cr_assert_eq((uint64_t)take_long(rt, run_there_on(rt, large)), sum_of_filled(SIZE));
-        drop(rt, large);
-        AWAIT(node->n_drops == 2 * i + 2);
+        sk_ref next = put(rt, SIZE); /* at the same place */
+        cr_assert_eq((uint64_t)take_long(rt, run_there_on(rt, next)), sum_of_filled(SIZE));
+        drop(rt, next);
+        AWAIT(node->n_drops == 3 * i + 3);
     }
     cr_assert_lt(node->bytes_got, (uint64_t)2 * ROUNDS * SIZE, "all of what nobody wanted any more was sent");
     cr_assert_eq(node->n_missing, 0);
