@@ -345,7 +345,7 @@ static sk_status open_shared(sk__node *self, sk_error *reterr) {
     char            name[SK_BOARD_NAME];
     sk_store_params store = {.bytes = STORE_SPARE * store_bytes(self)};
     const char     *log_dir = self->params->log_dir;
-    snprintf(name, sizeof name, "node %s", self->name);
+    snprintf(name, sizeof name, "node %.58s", self->name);
     SK_TRY(sk_board_create(name, &self->board_block, &self->board, reterr));
     if (log_dir && strlen(log_dir) + SK_BOARD_NAME + 24 >= sizeof self->board->workers[0].log_path)
         return SK_FAIL(reterr, SK_EINVAL, "the path of the log folder is too long: %.80s...", log_dir);
@@ -363,6 +363,8 @@ static sk_status start_workers(sk__node *self, sk_error *reterr) {
     return start_ears(self, reterr);
 }
 
+_Static_assert(sizeof ((sk_error *)0)->msg <= SK_WIRE_TEXT_MAX, "why we leave fits a frame");
+
 /* Leave nothing behind; the head hears why, if it is our doing. */
 static void close_session(sk__node *self) {
     const char *why = self->end == SK__NODE_INTERRUPTED ? "was told to end" : self->err.msg;
@@ -374,7 +376,7 @@ static void close_session(sk__node *self) {
     stop_ears(self);
     if (self->link && is_ours) {
         sk_link_frame leave = {.kind = SK_WIRE_LEAVE, .session = self->session, .payload = why,
-                               .size = strnlen(why, SK_WIRE_TEXT_MAX)};
+                               .size = strlen(why)};
         sk_error      ignored = {0};
         self->is_full = false;
         if (sk_link_send(self->link, &leave, &self->order, &ignored) != SK_OK)
@@ -437,7 +439,7 @@ static sk_status find_name(sk__node *self, sk_error *reterr) {
     if (!is_plain || strlen(name) >= sizeof self->name)
         return SK_FAIL(reterr, SK_EINVAL, "a host's name has up to %zu characters that can be printed, got %s",
                        sizeof self->name - 1, is_plain ? name : "one that cannot");
-    snprintf(self->name, sizeof self->name, "%s", name);
+    memcpy(self->name, name, strlen(name) + 1);
     return SK_OK;
 }
 

@@ -169,7 +169,7 @@ void sk__node_on_spawn(sk__node *self, const sk_link_frame *frame) {
     if (!worker) (void)SK_FAIL(&err, SK_ENOMEM, "no memory for a worker");
     sk_log(SK_LOG_WARN, "node: %s", err.msg);
     sk_wire_death death = {.exit_status = -1};
-    snprintf(death.how, sizeof death.how, "%s", err.msg);
+    snprintf(death.how, sizeof death.how, "%.79s", err.msg);
     if (worker) free_worker(self, worker);
     send_death(self, frame->line, frame->generation, &death);
 }

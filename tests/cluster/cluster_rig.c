@@ -18,7 +18,7 @@ enum { ARGS_MAX = 48 };
 
 static int64_t deadline_ns(int ms) { return sk_clock_now_ns() + (int64_t)ms * 1000000; }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------------------ */
 rig *rig_create(void) {
     rig           *self = calloc(1, sizeof *self);
     const char    *base = getenv("TMPDIR");
@@ -47,10 +47,11 @@ void rig_destroy(rig *self) {
     free(self);
 }
 
-/* ---- the head ------------------------------------------------------------------------------------------------------ */
+/* ---- the head -------------------------------------------------------------------------------------------- */
 sk_runtime *rig_start_head(rig *self, sk_runtime_params params) {
     static const sk_module *const modules[] = {&probe_module};
-    sk_cluster_params             cluster = {.bind = "tcp://127.0.0.1:0", .key_path = self->key_path, .build = RIG_BUILD};
+    sk_cluster_params             cluster = {
+        .bind = "tcp://127.0.0.1:0", .key_path = self->key_path, .build = RIG_BUILD};
     sk_runtime                   *rt = NULL;
     sk_error                      err = {0};
     params.modules = modules;
@@ -77,7 +78,7 @@ void rig_await_hosts(sk_runtime *rt, int n) {
     }
 }
 
-/* ---- nodes --------------------------------------------------------------------------------------------------------- */
+/* ---- nodes ----------------------------------------------------------------------------------------------- */
 static void run_node(char **argv, const char *log_path, int parent) {
     int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND, 0600), none = open("/dev/null", O_RDONLY);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -151,7 +152,7 @@ void rig_expect_exit(rig *self, int pid, int status) {
     cr_assert_eq(got, status, "the node ended with %d, wanted %d; it said:\n%s", got, status, read_log(self, i));
 }
 
-/* ---- processes ----------------------------------------------------------------------------------------------------- */
+/* ---- processes ------------------------------------------------------------------------------------------- */
 /* From /proc/PID/stat; false: no such process. */
 static bool look_at(int pid, char *ret_state, int *ret_parent) {
     char path[64];

@@ -31,8 +31,8 @@ rig *rig_create(void);
 /* Kills the nodes that are left. */
 void rig_destroy(rig *self);
 
-/* A runtime with a cluster on 127.0.0.1:0 and the tests' tasks and actors (probe_module.h); what `params` says stays, but
- * for modules and cluster. No log lines are looked at. */
+/* A runtime with a cluster on 127.0.0.1:0 and the tests' tasks and actors (probe_module.h); what `params` says stays,
+ * but for modules and cluster. No log lines are looked at. */
 sk_runtime *rig_start_head(rig *self, sk_runtime_params params);
 void        rig_end_head(sk_runtime *rt);
 /* Wait until exactly so many hosts are up. */

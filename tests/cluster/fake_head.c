@@ -10,7 +10,7 @@
 
 enum { BEAT_MS = 300, HOST_NUMBER = 1 };
 
-/* ---- life ---------------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------------------ */
 head *head_create(void) {
     head *self = aligned_alloc(64, (sizeof *self + 63) / 64 * 64);
     cr_assert(self);
@@ -51,6 +51,12 @@ void head_start_node(head *self, sk_node_params params) {
     self->has_node = true;
 }
 
+head *head_start(void) {
+    head *self = head_create();
+    head_start_node(self, (sk_node_params){0});
+    return self;
+}
+
 static void send_beat(head *self) {
     int64_t now_ns = sk_clock_now_ns();
     if (self->is_silent || self->session == 0 || now_ns - self->told_ns < BEAT_MS * INT64_C(1000000)) return;
@@ -81,7 +87,7 @@ void head_destroy(head *self, sk_status status) {
     free(self);
 }
 
-/* ---- frames -------------------------------------------------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------------------------------------- */
 void head_send(head *self, sk_link_frame frame, const void *payload, size_t size) {
     sk_error err = {0};
     frame.session = self->session;
@@ -164,8 +170,9 @@ int head_start_worker(head *self) {
     return head_spawn(self, HEAD_LINE, HEAD_GENERATION);
 }
 
-/* ---- messages ------------------------------------------------------------------------------------------------------ */
-void head_mail_to(head *self, uint32_t line, uint32_t generation, sk_message message, const void *payload, size_t size) {
+/* ---- messages -------------------------------------------------------------------------------------------- */
+void head_mail_to(head *self, uint32_t line, uint32_t generation, sk_message message, const void *payload,
+                  size_t size) {
     _Alignas(16) uint8_t bytes[SK_RING_MESSAGE_MAX];
     cr_assert_leq(sizeof message + size, sizeof bytes);
     message.magic = SK_MESSAGE_MAGIC;
@@ -210,7 +217,8 @@ const sk_message *head_expect_mail(head *self, sk_message_kind kind) {
         const sk_message *message = NULL;
         sk_error          err = {0};
         head_expect(self, SK_WIRE_MAIL);
-        sk_status status = sk_message_parse(self->bytes, self->frame.size, SK_TO_DRIVER, &message, &self->payload, &err);
+        sk_status status =
+            sk_message_parse(self->bytes, self->frame.size, SK_TO_DRIVER, &message, &self->payload, &err);
         cr_assert_eq(status, SK_OK, "%s", err.msg);
         if (message->kind == SK_MSG_IDS) grant_ids(self, message);
         else if ((message->kind != SK_MSG_BLOCKED && message->kind != SK_MSG_UNBLOCKED) || message->kind == kind) {
@@ -248,6 +256,13 @@ int32_t head_expect_int(head *self, uint64_t job) {
     int32_t value;
     memcpy(&value, expect_value(self, job, sizeof value), sizeof value);
     return value;
+}
+
+void head_expect_death(head *self, uint32_t line, const char *how) {
+    const sk_link_frame *frame = head_expect(self, SK_WIRE_DEATH);
+    const sk_wire_death *death = frame->payload;
+    cr_assert_eq(frame->line, line);
+    cr_assert(strstr(death->how, how), "wanted '%s', got '%s'", how, death->how);
 }
 
 void head_copy(head *self, sk_extent extent, const void *data) {

@@ -41,6 +41,8 @@ head *head_create(void);
 void head_destroy(head *self, sk_status status);
 /* Start a node in a thread; `params` without endpoint, plain and interrupted. */
 void head_start_node(head *self, sk_node_params params);
+/* A head with a node. */
+head *head_start(void);
 /* Wait until it has ended; self->status and self->err. */
 void head_await_node(head *self);
 
@@ -72,6 +74,8 @@ const sk_message *head_expect_mail(head *self, sk_message_kind kind);
 /* An answer whose one value is such a number. */
 int64_t head_expect_long(head *self, uint64_t job);
 int32_t head_expect_int(head *self, uint64_t job);
+/* The end of the worker on that line, of which is said `how`. */
+void head_expect_death(head *self, uint32_t line, const char *how);
 /* COPY and its CHUNKs. */
 void head_copy(head *self, sk_extent extent, const void *data);
 /* Record i of the last message. */

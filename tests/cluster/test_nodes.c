@@ -1,5 +1,5 @@
-/* Several hosts from end to end: a real head in this process, real `skiff node` processes on this machine, and what must
- * hold when they work, are told to stop, or are killed. */
+/* Several hosts from end to end: a real head in this process, real `skiff node` processes on this machine, and what
+ * must hold when they work, are told to stop, or are killed. */
 #include "tests/cluster/cluster_rig.h"
 #include "tests/runtime/harness.h"
 #include <signal.h>
@@ -26,15 +26,15 @@ static int remote_pid(sk_runtime *rt) {
 }
 
 /* A head with n nodes. */
-static sk_runtime *start_cluster(rig *rig, int n, int *ret_pids) {
+static sk_runtime *start_cluster(rig *it, int n, int *ret_pids) {
     static const sk_resource two = {"cpu", 2};
-    sk_runtime *rt = rig_start_head(rig, (sk_runtime_params){.resources = &two, .n_resources = 1});
+    sk_runtime *rt = rig_start_head(it, (sk_runtime_params){.resources = &two, .n_resources = 1});
     char        name[16];
     n_warnings = 0;
     sk_log_set_sink(count_warnings, NULL);
     for (int i = 0; i < n; i++) {
         snprintf(name, sizeof name, "n%d", i + 1);
-        ret_pids[i] = rig_start_node(rig, name, sk_runtime_endpoint(rt), NULL);
+        ret_pids[i] = rig_start_node(it, name, sk_runtime_endpoint(rt), NULL);
     }
     rig_await_hosts(rt, n);
     the_runtime = rt;
@@ -42,13 +42,13 @@ static sk_runtime *start_cluster(rig *rig, int n, int *ret_pids) {
 }
 
 /* The program ends; so do its nodes, without a complaint. */
-static void end_cluster(rig *rig, sk_runtime *rt, const int *pids, int n) {
+static void end_cluster(rig *it, sk_runtime *rt, const int *pids, int n) {
     if (view.board) sk_board_close(&view);
     view = (sk_board_view){0};
     the_runtime = NULL;
     rig_end_head(rt);
-    for (int i = 0; i < n; i++) rig_expect_exit(rig, pids[i], 0);
-    rig_destroy(rig);
+    for (int i = 0; i < n; i++) rig_expect_exit(it, pids[i], 0);
+    rig_destroy(it);
 }
 
 static bool is_child_of(int pid, int parent) {
@@ -58,24 +58,24 @@ static bool is_child_of(int pid, int parent) {
     return false;
 }
 
-/* ---- work ---------------------------------------------------------------------------------------------------------- */
+/* ---- work ------------------------------------------------------------------------------------------------ */
 Test(nodes, run_tasks_in_workers_of_their_own) {
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     int         node;
-    sk_runtime *rt = start_cluster(rig, 1, &node);
+    sk_runtime *rt = start_cluster(it, 1, &node);
     cr_assert(is_child_of(remote_pid(rt), node), "it ran somewhere else");
     int64_t n = 41;
     cr_assert_eq(take_long(rt, run_remote(rt, "probe.add", &n, sizeof n)), 41);
     const char *msg = take_error(rt, run_remote(rt, "probe.fail", "on purpose", 10), SK_EENV);
     cr_assert(strstr(msg, "on purpose"), "%s", msg);
-    end_cluster(rig, rt, &node, 1);
+    end_cluster(it, rt, &node, 1);
     cr_assert_eq(n_warnings, 0, "%s", last_warning);
 }
 
 Test(nodes, carry_large_values_both_ways) {
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     int         node;
-    sk_runtime *rt = start_cluster(rig, 1, &node);
+    sk_runtime *rt = start_cluster(it, 1, &node);
     sk_ref      given = put(rt, 10 * MIB), made = remote_long(rt, "probe.big", 10 * MIB);
     uint64_t    sum = probe_sum(value_of(rt, given));
     cr_assert(probe_is_filled(value_of(rt, made)) && value_of(rt, made).size == 10 * MIB);
@@ -85,7 +85,7 @@ Test(nodes, carry_large_values_both_ways) {
     }
     drop(rt, given);
     drop(rt, made);
-    end_cluster(rig, rt, &node, 1);
+    end_cluster(it, rt, &node, 1);
     cr_assert_eq(n_warnings, 0, "%s", last_warning);
 }
 
@@ -101,9 +101,9 @@ static const volatile sk_board_host *row_of(const char *name) {
 static int32_t head_state(const char *name) { return row_of(name)->state; }
 
 Test(nodes, get_a_value_once_however_many_use_it) {
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     int         nodes[2];
-    sk_runtime *rt = start_cluster(rig, 2, nodes);
+    sk_runtime *rt = start_cluster(it, 2, nodes);
     sk_ref      given = put(rt, 10 * MIB), refs[24];
     uint64_t    sum = probe_sum(value_of(rt, given));
     for (int i = 0; i < 24; i++) refs[i] = remote_on(rt, "probe.sum", given);
@@ -113,14 +113,14 @@ Test(nodes, get_a_value_once_however_many_use_it) {
         cr_assert(bytes < 11 * MIB, "host %d was sent %llu bytes", i + 1, (unsigned long long)bytes);
     }
     drop(rt, given);
-    end_cluster(rig, rt, nodes, 2);
+    end_cluster(it, rt, nodes, 2);
 }
 
 /* Everything a task can do, from inside of one on another host: put, get, submit, wait, cancel, actors, groups. */
 Test(nodes, let_tasks_use_the_whole_runtime) {
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     int         node;
-    sk_runtime *rt = start_cluster(rig, 1, &node);
+    sk_runtime *rt = start_cluster(it, 1, &node);
     uint8_t     bytes[3 * MIB / 2];
     probe_fill(bytes, sizeof bytes);
     cr_assert_eq((uint64_t)take_long(rt, remote_long(rt, "probe.put", sizeof bytes)),
@@ -130,35 +130,35 @@ Test(nodes, let_tasks_use_the_whole_runtime) {
     const char *msg = take_error(rt, run_remote(rt, "probe.fail_below", "deep down", 9), SK_EENV);
     cr_assert(strstr(msg, "deep down"), "%s", msg);
     char path[300];
-    snprintf(path, sizeof path, "%s/cancelled", rig->folder);
+    snprintf(path, sizeof path, "%s/cancelled", it->folder);
     cr_assert_eq(take_int(rt, run_remote(rt, "probe.cancel_below", path, strlen(path))), SK_ECANCELED);
     sk_actor actor = {0};
     take(rt, run_remote(rt, "probe.start", "made-elsewhere", 14), &actor, sizeof actor);
     drive_order order = {.actor = actor, .n = 200};
     cr_assert_eq(take_long(rt, run_remote(rt, "probe.drive", &order, sizeof order)), 201);
     cr_assert_eq(take_int(rt, run_remote(rt, "probe.stop", &actor, sizeof actor)), SK_EDEAD);
-    end_cluster(rig, rt, &node, 1);
+    end_cluster(it, rt, &node, 1);
 }
 
 Test(nodes, take_references_inside_of_data) {
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     int         node;
-    sk_runtime *rt = start_cluster(rig, 1, &node);
+    sk_runtime *rt = start_cluster(it, 1, &node);
     sk_ref      inner = put(rt, 2 * MIB), small = put(rt, 100);
     uint64_t    sum = probe_sum(value_of(rt, inner)), small_sum = probe_sum(value_of(rt, small));
     cr_assert_eq((uint64_t)take_long(rt, run_remote(rt, "probe.read_ref", &inner, sizeof inner)), sum);
     cr_assert_eq((uint64_t)take_long(rt, run_remote(rt, "probe.read_ref", &small, sizeof small)), small_sum);
     drop(rt, inner);
     drop(rt, small);
-    end_cluster(rig, rt, &node, 1);
+    end_cluster(it, rt, &node, 1);
 }
 
 /* More than a message holds, each way: all arguments together lie in the store, the large ones among them once more. */
 Test(nodes, carry_many_arguments_and_answers) {
     enum { N = 40 };
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     int         node;
-    sk_runtime *rt = start_cluster(rig, 1, &node);
+    sk_runtime *rt = start_cluster(it, 1, &node);
     uint8_t     bytes[4000];
     sk_arg      args[N];
     sk_ref      refs[N], large = put(rt, MIB), ref;
@@ -187,15 +187,15 @@ Test(nodes, carry_many_arguments_and_answers) {
         drop(rt, refs[i]);
     }
     drop(rt, large);
-    end_cluster(rig, rt, &node, 1);
+    end_cluster(it, rt, &node, 1);
 }
 
-/* ---- actors -------------------------------------------------------------------------------------------------------- */
+/* ---- actors ---------------------------------------------------------------------------------------------- */
 Test(nodes, host_actors_which_answer_in_order) {
     enum { N = 2000 };
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     int         nodes[2];
-    sk_runtime *rt = start_cluster(rig, 2, nodes);
+    sk_runtime *rt = start_cluster(it, 2, nodes);
     sk_actor    actor = make(rt, "far", SK_PLACE_REMOTE);
     sk_ref      refs[N];
     cr_assert(is_child_of(pid_of(rt, actor), nodes[0]) || is_child_of(pid_of(rt, actor), nodes[1]));
@@ -204,13 +204,13 @@ Test(nodes, host_actors_which_answer_in_order) {
     sk_ref big = call_long(rt, actor, PROBE_BIG, 5 * MIB);
     cr_assert(probe_is_filled(value_of(rt, big)) && value_of(rt, big).size == 5 * MIB);
     drop(rt, big);
-    end_cluster(rig, rt, nodes, 2);
+    end_cluster(it, rt, nodes, 2);
 }
 
 Test(nodes, keep_an_actors_state_at_the_head) {
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     int         node;
-    sk_runtime *rt = start_cluster(rig, 1, &node);
+    sk_runtime *rt = start_cluster(it, 1, &node);
     int64_t     start[2] = {100, 200000}; /* the state is large: it lies in the store */
     sk_arg      args[2] = {sk_by_value(&start[0], 8), sk_by_value(&start[1], 8)};
     sk_actor    actor = make_with(rt, (sk_actor_params){.class_name = "counter", .args = args, .n_args = 2,
@@ -220,23 +220,23 @@ Test(nodes, keep_an_actors_state_at_the_head) {
     kill(pid, SIGKILL);
     AWAIT(pid_of(rt, actor) != pid && pid_of(rt, actor) != 0);
     cr_assert_eq(take_long(rt, call_long(rt, actor, COUNTER_ADD, 1)), 112, "it began anew");
-    end_cluster(rig, rt, &node, 1);
+    end_cluster(it, rt, &node, 1);
 }
 
-/* ---- ends ---------------------------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------------------ */
 Test(nodes, can_be_told_to_end_a_task) {
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     int         node;
-    sk_runtime *rt = start_cluster(rig, 1, &node);
+    sk_runtime *rt = start_cluster(it, 1, &node);
     char        path[300];
-    snprintf(path, sizeof path, "%s/asked", rig->folder);
+    snprintf(path, sizeof path, "%s/asked", it->folder);
     sk_ref asked = run_remote(rt, "probe.cancellable", path, strlen(path));
     AWAIT(file_size(path) == 0);
     sk_cancel(rt, asked, SK_CANCEL_ASK);
     take_error(rt, asked, SK_ECANCELED);
     AWAIT(file_size(path) == 1);
 
-    snprintf(path, sizeof path, "%s/killed", rig->folder);
+    snprintf(path, sizeof path, "%s/killed", it->folder);
     sk_ref killed = run_remote(rt, "probe.cancellable", path, strlen(path));
     AWAIT(file_size(path) == 0);
     sk_cancel(rt, killed, SK_CANCEL_KILL);
@@ -249,15 +249,15 @@ Test(nodes, can_be_told_to_end_a_task) {
     take_error(rt, late, SK_ETIMEOUT);
     cr_assert_gt(remote_pid(rt), 0);
     cr_assert_eq(file_size(path), 0, "the killed one saw that it was cancelled");
-    end_cluster(rig, rt, &node, 1);
+    end_cluster(it, rt, &node, 1);
 }
 
 Test(nodes, tell_of_a_worker_that_dies_and_its_task_runs_again) {
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     int         node;
-    sk_runtime *rt = start_cluster(rig, 1, &node);
+    sk_runtime *rt = start_cluster(it, 1, &node);
     flaky_order order = {.how = FLAKY_EXITS, .n = 2};
-    snprintf(order.path, sizeof order.path, "%.200s/flaky", rig->folder);
+    snprintf(order.path, sizeof order.path, "%.200s/flaky", it->folder);
     cr_assert_eq(take_int(rt, run_remote(rt, "probe.flaky", &order, sizeof order)), 3);
     sk_ref slow = remote_int(rt, "probe.sleep", 300);
     int    pids[64], n = 0;
@@ -270,14 +270,14 @@ Test(nodes, tell_of_a_worker_that_dies_and_its_task_runs_again) {
     const char *msg = take_error(rt, submit(rt, (sk_task){.function = "probe.exit", .args = &arg, .n_args = 1,
                                                           .max_retries = -1, .placement = SK_PLACE_REMOTE}), SK_EDEAD);
     cr_assert(strstr(msg, "exited with status 7"), "%s", msg);
-    end_cluster(rig, rt, &node, 1);
+    end_cluster(it, rt, &node, 1);
 }
 
 Test(nodes, are_given_up_when_killed_and_their_tasks_run_elsewhere) {
     enum { N = 8 };
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     int         nodes[2], children[64];
-    sk_runtime *rt = start_cluster(rig, 2, nodes);
+    sk_runtime *rt = start_cluster(it, 2, nodes);
     sk_ref      refs[N];
     for (int i = 0; i < N; i++) refs[i] = remote_int(rt, "probe.sleep", 1000);
     int n = 0;
@@ -285,20 +285,20 @@ Test(nodes, are_given_up_when_killed_and_their_tasks_run_elsewhere) {
     int64_t killed_ns = sk_clock_now_ns();
     kill(nodes[0], SIGKILL);
     cr_assert(rig_await_ended(children, n, LOST_MS), "its workers outlive it");
-    cr_assert_eq(rig_await_exit(rig, nodes[0]), -SIGKILL);
+    cr_assert_eq(rig_await_exit(it, nodes[0]), -SIGKILL);
     AWAIT(head_state("n1") == SK_HOST_LOST);
     cr_assert_lt(sk_clock_now_ns() - killed_ns, LOST_MS * INT64_C(1000000));
     for (int i = 0; i < N; i++) cr_assert_eq(take_int(rt, refs[i]), 1000);
     rig_await_hosts(rt, 1);
     cr_assert(strstr((const char *)row_of("n1")->end, "was lost"), "%s", (const char *)row_of("n1")->end);
-    end_cluster(rig, rt, nodes + 1, 1);
+    end_cluster(it, rt, nodes + 1, 1);
 }
 
 /* A host that was silent for too long comes back: it is told so, and joins anew without its old workers. */
 Test(nodes, join_anew_after_they_were_given_up) {
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     int         node, children[64];
-    sk_runtime *rt = start_cluster(rig, 1, &node);
+    sk_runtime *rt = start_cluster(it, 1, &node);
     int         before = remote_pid(rt), n = rig_children(node, children, 64);
     kill(node, SIGSTOP);
     sk_ref waiting = submit(rt, (sk_task){.function = "probe.pid", .placement = SK_PLACE_REMOTE});
@@ -307,35 +307,36 @@ Test(nodes, join_anew_after_they_were_given_up) {
     int after = take_int(rt, waiting);
     cr_assert(after != before && is_child_of(after, node));
     cr_assert(rig_await_ended(children, n, LOST_MS), "old workers live on");
-    end_cluster(rig, rt, &node, 1);
+    end_cluster(it, rt, &node, 1);
 }
 
 Test(nodes, leave_when_they_are_told_to_end) {
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     int         nodes[2], children[64];
-    sk_runtime *rt = start_cluster(rig, 2, nodes);
+    sk_runtime *rt = start_cluster(it, 2, nodes);
     sk_ref      refs[4];
     for (int i = 0; i < 4; i++) refs[i] = remote_int(rt, "probe.sleep", 1000);
     int n = 0;
     AWAIT((n = rig_children(nodes[0], children, 64)) >= 2);
     kill(nodes[0], SIGTERM);
-    rig_expect_exit(rig, nodes[0], 130);
+    rig_expect_exit(it, nodes[0], 130);
     cr_assert(rig_await_ended(children, n, LOST_MS));
     AWAIT(head_state("n1") == SK_HOST_LEFT);
-    cr_assert(strstr((const char *)row_of("n1")->end, "was told to end by SIGTERM"), "%s", (const char *)row_of("n1")->end);
+    const char *end = (const char *)row_of("n1")->end;
+    cr_assert(strstr(end, "was told to end by SIGTERM"), "%s", end);
     for (int i = 0; i < 4; i++) cr_assert_eq(take_int(rt, refs[i]), 1000);
-    end_cluster(rig, rt, nodes + 1, 1);
+    end_cluster(it, rt, nodes + 1, 1);
 }
 
 /* The head in a process of its own, so that it can be killed. */
-static int start_head_process(rig *rig, char *ret_endpoint, size_t size) {
+static int start_head_process(rig *it, char *ret_endpoint, size_t size) {
     int fds[2];
     cr_assert_eq(pipe(fds), 0);
     fflush(NULL);
     int pid = fork();
     cr_assert_geq(pid, 0);
     if (pid == 0) {
-        sk_runtime *rt = rig_start_head(rig, (sk_runtime_params){0});
+        sk_runtime *rt = rig_start_head(it, (sk_runtime_params){0});
         dprintf(fds[1], "%s\n", sk_runtime_endpoint(rt));
         close(fds[1]);
         int n = 0;
@@ -360,126 +361,126 @@ static int start_head_process(rig *rig, char *ret_endpoint, size_t size) {
 }
 
 Test(nodes, end_with_a_head_that_is_killed) {
-    rig *rig = rig_create();
+    rig *it = rig_create();
     char endpoint[128];
-    int  head = start_head_process(rig, endpoint, sizeof endpoint), nodes[2], children[2][64], n[2] = {0, 0};
-    nodes[0] = rig_start_node(rig, "n1", endpoint, NULL);
-    nodes[1] = rig_start_node(rig, "n2", endpoint, NULL);
+    int  head = start_head_process(it, endpoint, sizeof endpoint), nodes[2], children[2][64], n[2] = {0, 0};
+    nodes[0] = rig_start_node(it, "n1", endpoint, NULL);
+    nodes[1] = rig_start_node(it, "n2", endpoint, NULL);
     for (int i = 0; i < 2; i++) AWAIT((n[i] = rig_children(nodes[i], children[i], 64)) > 0);
     int64_t killed_ns = sk_clock_now_ns();
     kill(head, SIGKILL);
     cr_assert_eq(waitpid(head, NULL, 0), head);
     for (int i = 0; i < 2; i++) {
-        rig_expect_exit(rig, nodes[i], 1);
+        rig_expect_exit(it, nodes[i], 1);
         cr_assert(rig_await_ended(children[i], n[i], 0), "workers outlive their node");
     }
     cr_assert_lt(sk_clock_now_ns() - killed_ns, LOST_MS * INT64_C(1000000));
-    rig_destroy(rig);
+    rig_destroy(it);
 }
 
 Test(nodes, wait_for_another_head_if_they_are_told_to) {
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     const char *args[] = {"--rejoin", NULL};
     char        endpoint[128];
-    int         head = start_head_process(rig, endpoint, sizeof endpoint);
-    int         node = rig_start_node(rig, "n1", endpoint, args), children[64];
-    (void)rig_start_node(rig, "n2", endpoint, NULL);
+    int         head = start_head_process(it, endpoint, sizeof endpoint);
+    int         node = rig_start_node(it, "n1", endpoint, args), children[64];
+    (void)rig_start_node(it, "n2", endpoint, NULL);
     AWAIT(rig_children(node, children, 64) > 0);
     kill(head, SIGKILL);
     cr_assert_eq(waitpid(head, NULL, 0), head);
-    rig_await_log(rig, node, "waits for another one");
+    rig_await_log(it, node, "waits for another one");
     cr_assert_eq(rig_children(node, children, 64), 0);
-    sk_cluster_params cluster = {.bind = endpoint, .key_path = rig->key_path, .build = RIG_BUILD};
+    sk_cluster_params cluster = {.bind = endpoint, .key_path = it->key_path, .build = RIG_BUILD};
     sk_runtime_params params = {.cluster = &cluster};
     sk_runtime       *rt = NULL;
     sk_error          err = {0};
     cr_assert_eq(sk_runtime_create(&params, &rt, &err), SK_OK, "%s", err.msg);
     rig_await_hosts(rt, 1);
     sk_runtime_destroy(&rt);
-    rig_expect_exit(rig, node, 0);
-    rig_destroy(rig);
+    rig_expect_exit(it, node, 0);
+    rig_destroy(it);
 }
 
-/* ---- who may join -------------------------------------------------------------------------------------------------- */
+/* ---- who may join ---------------------------------------------------------------------------------------- */
 Test(nodes, with_another_key_are_refused_while_others_work) {
-    rig        *rig = rig_create(), *other = rig_create();
+    rig        *it = rig_create(), *other = rig_create();
     int         node;
-    sk_runtime *rt = start_cluster(rig, 1, &node);
+    sk_runtime *rt = start_cluster(it, 1, &node);
     const char *args[] = {"--wait", "3", "--key", other->key_path, NULL};
-    int         stranger = rig_start_node(rig, "stranger", sk_runtime_endpoint(rt), args);
+    int         stranger = rig_start_node(it, "stranger", sk_runtime_endpoint(rt), args);
     cr_assert_gt(remote_pid(rt), 0);
-    rig_expect_exit(rig, stranger, 1);
+    rig_expect_exit(it, stranger, 1);
     int n = 0;
     cr_assert_eq(sk_runtime_wait_hosts(rt, 0, 0, &n, NULL), SK_OK);
     cr_assert_eq(n, 1);
     cr_assert_gt(seen()->n_refused, 0);
     cr_assert_gt(remote_pid(rt), 0);
     rig_destroy(other);
-    end_cluster(rig, rt, &node, 1);
+    end_cluster(it, rt, &node, 1);
 }
 
 Test(nodes, of_another_build_are_refused_and_both_are_named) {
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     int         node;
-    sk_runtime *rt = start_cluster(rig, 1, &node);
+    sk_runtime *rt = start_cluster(it, 1, &node);
     const char *args[] = {"--build", "last year's", NULL};
-    int         old = rig_start_node(rig, "old", sk_runtime_endpoint(rt), args);
-    rig_await_log(rig, old, "last year's");
-    rig_await_log(rig, old, RIG_BUILD);
-    rig_expect_exit(rig, old, 1);
-    end_cluster(rig, rt, &node, 1);
+    int         old = rig_start_node(it, "old", sk_runtime_endpoint(rt), args);
+    rig_await_log(it, old, "last year's");
+    rig_await_log(it, old, RIG_BUILD);
+    rig_expect_exit(it, old, 1);
+    end_cluster(it, rt, &node, 1);
 }
 
 Test(nodes, without_the_heads_plugin_are_refused_by_its_name) {
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     char        path[400], command[1200];
     const char *build = getenv("SKIFF_BUILD_DIR");
-    snprintf(path, sizeof path, "%s/plug.so", rig->folder);
+    snprintf(path, sizeof path, "%s/plug.so", it->folder);
     snprintf(command, sizeof command, "cp '%s/tests/runtime/plug.so' '%s'", build, path);
     cr_assert_eq(system(command), 0);
     const char *plugins[] = {path};
-    sk_runtime *rt = rig_start_head(rig, (sk_runtime_params){.plugins = plugins, .n_plugins = 1});
+    sk_runtime *rt = rig_start_head(it, (sk_runtime_params){.plugins = plugins, .n_plugins = 1});
     const char *args[] = {"--worker", getenv("SKIFF_BIN"), NULL}; /* the tests' own worker program takes no plugins */
-    int         good = rig_start_node(rig, "good", sk_runtime_endpoint(rt), args);
+    int         good = rig_start_node(it, "good", sk_runtime_endpoint(rt), args);
     rig_await_hosts(rt, 1);
     int64_t seven = 7;
     cr_assert_eq(take_long(rt, run_remote(rt, "plug.add", &seven, sizeof seven)), 7);
     /* The file is replaced, as a later build of it does: the old one stays with those that have it open. */
     snprintf(command, sizeof command, "rm '%s' && cp '%s/tests/runtime/plug_future.so' '%s'", path, build, path);
     cr_assert_eq(system(command), 0);
-    int other = rig_start_node(rig, "other", sk_runtime_endpoint(rt), NULL);
-    rig_await_log(rig, other, "has another content than the head's");
-    rig_await_log(rig, other, path);
-    rig_expect_exit(rig, other, 1);
+    int other = rig_start_node(it, "other", sk_runtime_endpoint(rt), NULL);
+    rig_await_log(it, other, "has another content than the head's");
+    rig_await_log(it, other, path);
+    rig_expect_exit(it, other, 1);
     cr_assert_eq(unlink(path), 0);
-    int none = rig_start_node(rig, "none", sk_runtime_endpoint(rt), NULL);
-    rig_await_log(rig, none, "is not on this host");
-    rig_expect_exit(rig, none, 1);
+    int none = rig_start_node(it, "none", sk_runtime_endpoint(rt), NULL);
+    rig_await_log(it, none, "is not on this host");
+    rig_expect_exit(it, none, 1);
     rig_end_head(rt);
-    rig_expect_exit(rig, good, 0);
-    rig_destroy(rig);
+    rig_expect_exit(it, good, 0);
+    rig_destroy(it);
 }
 
 Test(nodes, a_head_whose_port_is_taken_says_so) {
-    rig              *rig = rig_create();
-    sk_runtime       *rt = rig_start_head(rig, (sk_runtime_params){0}), *second = NULL;
-    sk_cluster_params cluster = {.bind = sk_runtime_endpoint(rt), .key_path = rig->key_path, .build = RIG_BUILD};
+    rig              *it = rig_create();
+    sk_runtime       *rt = rig_start_head(it, (sk_runtime_params){0}), *second = NULL;
+    sk_cluster_params cluster = {.bind = sk_runtime_endpoint(rt), .key_path = it->key_path, .build = RIG_BUILD};
     sk_runtime_params params = {.cluster = &cluster};
     sk_error          err = {0};
     cr_assert_eq(sk_runtime_create(&params, &second, &err), SK_EIO);
     cr_assert(strstr(err.msg, cluster.bind) && strstr(err.msg, "in use"), "%s", err.msg);
     rig_end_head(rt);
-    rig_destroy(rig);
+    rig_destroy(it);
 }
 
-/* ---- the command line ---------------------------------------------------------------------------------------------- */
+/* ---- the command line ------------------------------------------------------------------------------------ */
 Test(nodes, that_find_no_head_say_where_they_looked) {
-    rig        *rig = rig_create();
+    rig        *it = rig_create();
     const char *args[] = {"--wait", "1", NULL};
-    int         node = rig_start_node(rig, "n1", "tcp://127.0.0.1:1", args);
-    rig_await_log(rig, node, "no head has answered at tcp://127.0.0.1:1");
-    rig_expect_exit(rig, node, 1);
-    rig_destroy(rig);
+    int         node = rig_start_node(it, "n1", "tcp://127.0.0.1:1", args);
+    rig_await_log(it, node, "no head has answered at tcp://127.0.0.1:1");
+    rig_expect_exit(it, node, 1);
+    rig_destroy(it);
 }
 
 Test(nodes, with_a_wrong_command_line_are_told_what_is_wrong) {
@@ -491,11 +492,11 @@ Test(nodes, with_a_wrong_command_line_are_told_what_is_wrong) {
         {{"--join", "nowhere"}, "nowhere"},            {{"--hosts", "3"}, "belong to --head"},
         {{"--", "train"}, "takes no command"},         {{"--name", "a\tb"}, "name"},
     };
-    rig *rig = rig_create();
+    rig *it = rig_create();
     for (int i = 0; i < SK_COUNT(cases); i++) {
-        int node = rig_start_node(rig, "n1", "tcp://127.0.0.1:1", cases[i].args);
-        rig_await_log(rig, node, cases[i].said);
-        rig_expect_exit(rig, node, 2);
+        int node = rig_start_node(it, "n1", "tcp://127.0.0.1:1", cases[i].args);
+        rig_await_log(it, node, cases[i].said);
+        rig_expect_exit(it, node, 2);
     }
-    rig_destroy(rig);
+    rig_destroy(it);
 }
