@@ -22,7 +22,7 @@ const char *sk_build_text(void) {
     sk_error err = {0};
     if ((!SKIFF_COMMIT[0] || dirty) && sk_spawn_hash_file("/proc/self/exe", hash, &err) != SK_OK)
         snprintf(hash, sizeof hash, "unknown");
-    snprintf(text, sizeof text, "skiff %s %.32s%s%.*s %s %.*s", sk_version(), SKIFF_COMMIT, hash[0] ? "/" : "", HASH_SHOWN,
-             hash, COMPILER, COMPILER_SHOWN, __VERSION__);
+    snprintf(text, sizeof text, "skiff %s %.32s%s%.*s %s %.*s", sk_version(), SKIFF_COMMIT, hash[0] ? "/" : "",
+             HASH_SHOWN, hash, COMPILER, COMPILER_SHOWN, __VERSION__);
     return text;
 }

@@ -61,8 +61,8 @@ static sk_status check_episodes(const view *v, sk_error *reterr) {
         int is_later = !last || ep->step > last->step || (ep->step == last->step && ep->row > last->row);
         int makes_sense = ep->length >= 1 && (ep->valid == 0 || (ep->valid == 1 && isfinite(ep->ret)));
         if (is_inside && is_later && makes_sense) continue;
-        return SK_FAIL(reterr, SK_ECORRUPT, "episode %d of its list: step %d, row %d, length %d, valid %d, return %g%s", i,
-                       ep->step, ep->row, ep->length, ep->valid, ep->ret, is_later ? "" : "; out of order");
+        return SK_FAIL(reterr, SK_ECORRUPT, "episode %d of its list: step %d, row %d, length %d, valid %d, return %g%s",
+                       i, ep->step, ep->row, ep->length, ep->valid, ep->ret, is_later ? "" : "; out of order");
     }
     return SK_OK;
 }
@@ -117,7 +117,8 @@ static int any_bad_action(const sk_policy_spaces *s, const sk_env_slot *action, 
     size_t   slots = (size_t)s->action_slots;
     for (size_t i = 0; s->n_parts == 0 && i < n_rows * slots; i++) bad |= action[i].f != action[i].f;
     for (size_t row = 0; row < n_rows; row++)
-        for (int p = 0; p < s->n_parts; p++) bad |= (uint32_t)action[row * slots + (size_t)p].i >= (uint32_t)s->part_n[p];
+        for (int p = 0; p < s->n_parts; p++)
+            bad |= (uint32_t)action[row * slots + (size_t)p].i >= (uint32_t)s->part_n[p];
     return bad != 0;
 }
 

@@ -1,6 +1,6 @@
-/* fragment: a runner's rows on their way from another host. Such a runner writes a block of its own, with its rows alone,
- * and answers with the bytes of it up to the last episode of its list; here they are looked at and dealt out into the
- * rows of the learner's one block, which is then what it would be if the runner had written it in place.
+/* fragment: a runner's rows on their way from another host. Such a runner writes a block of its own, with its rows
+ * alone, and answers with the bytes of it up to the last episode of its list; here they are looked at and dealt out into
+ * the rows of the learner's one block, which is then what it would be if the runner had written it in place.
  *
  * The bytes come from elsewhere: nothing in them is believed. What a network may well have made of a policy gone wrong
  * (log-probs and values that are no numbers) passes, as it does in place; what an environment must not give, an action
@@ -26,8 +26,8 @@ typedef struct sk_fragment_wanted {
     int                     runner, first_row, n_rows; /* rows of the whole block */
 } sk_fragment_wanted;
 
-/* Check `bytes` (16-byte aligned) and copy them into their rows, list and head of `whole`. SK_ECORRUPT names the runner,
- * what is wrong, got and wanted; `whole` is untouched then. */
+/* Check `bytes` (16-byte aligned) and copy them into their rows, list and head of `whole`. SK_ECORRUPT names the
+ * runner, what is wrong, got and wanted; `whole` is untouched then. */
 SK_NODISCARD sk_status sk_fragment_scatter(const sk_fragment_wanted *wanted, sk_bytes bytes, sk_batch *whole,
                                            sk_error *reterr);
 

@@ -27,8 +27,8 @@
     X(EPISODES_DROPPED, "num_episodes_dropped_lifetime", "episodes", GOAL,                                             \
       "Training episodes dropped because the environment failed or gave a number that is none (on_invalid: drop).")    \
     X(RESTARTS, "num_env_runner_restarts_lifetime", "restarts", GOAL,                                                  \
-      "Times a runner was made anew because its process had died (env_runners.restart_failed_env_runners); those of a "  \
-      "remote runner between two fragments count once.")                                                               \
+      "Times a runner was made anew because its process had died (env_runners.restart_failed_env_runners); those of "  \
+      "a remote runner between two fragments count once.")                                                             \
     X(HOSTS, "num_hosts", "hosts", GOAL, "Hosts that run workers of this run now (env_runners.placement remote).")     \
     X(HOSTS_LOST, "num_hosts_lost_lifetime", "hosts", GOAL,                                                            \
       "Hosts that were lost or left, as seen at the end of each iteration (env_runners.placement remote).")            \

@@ -428,8 +428,8 @@ static sk_status runner_restore(void *self, sk_bytes state, sk_error *reterr) {
         return SK_FAIL(reterr, SK_ECORRUPT, "a kept state of %zu bytes says that it has %lld", state.size,
                        (long long)kept.n_bytes);
     if (r->arg.remote) r->n_made = kept.n_made + 1;
-    if (kept.n_bytes > 0) return load(r, (sk_bytes){(const char *)state.data + sizeof kept, (size_t)kept.n_bytes}, reterr);
-    return begin_others(r, reterr);
+    if (kept.n_bytes == 0) return begin_others(r, reterr);
+    return load(r, (sk_bytes){(const char *)state.data + sizeof kept, (size_t)kept.n_bytes}, reterr);
 }
 
 static sk_status runner_call(void *self, int method, sk_call *call, sk_error *reterr) {

@@ -136,8 +136,8 @@ static sk_status check_file(const char *what, const char *path, const char *want
         return SK_FAIL(reterr, SK_ENOTFOUND, "%s %s: host %s has no such file; the head has (%.16s)", what, path, host,
                        wanted);
     if (status != SK_OK) return status;
-    return SK_FAIL(reterr, SK_EVERSION, "%s %s: host %s has another one (%.16s) than the head (%.16s)", what, path, host,
-                   got, wanted);
+    return SK_FAIL(reterr, SK_EVERSION, "%s %s: host %s has another one (%.16s) than the head (%.16s)", what, path,
+                   host, got, wanted);
 }
 
 static sk_status check_files(const json_t *files, const char *plugin, sk_error *reterr) {
@@ -170,13 +170,14 @@ sk_status sk__env_text_encode(const sk_train_config *config, char **ret_text, sk
     for (int i = 0; !bad && i < params->n_config; i++)
         bad = json_object_set_new(pairs, params->config_names[i], json_string(params->config_values[i]));
     json_t *all = bad ? NULL
-                      : json_pack("{s:s, s:s, s:O, s:O, s:I}", "name", name, "plugin", absolute, "config", pairs, "files",
-                                  files, "max_episode_steps", (json_int_t)params->max_episode_steps);
+                      : json_pack("{s:s, s:s, s:O, s:O, s:I}", "name", name, "plugin", absolute, "config", pairs,
+                                  "files", files, "max_episode_steps", (json_int_t)params->max_episode_steps);
     *ret_text = all && status == SK_OK ? sk_json_text(all) : NULL;
     json_decref(pairs);
     json_decref(files);
     json_decref(all);
-    if (!*ret_text && status == SK_OK) status = SK_FAIL(reterr, SK_ENOMEM, "environment \"%s\": its config is no valid text", name);
+    if (!*ret_text && status == SK_OK)
+        status = SK_FAIL(reterr, SK_ENOMEM, "environment \"%s\": its config is no valid text", name);
     env_texts_deinit(&texts);
     return status;
 }
@@ -188,8 +189,8 @@ sk_status sk__env_text_open(const char *text, size_t size, sk_env **ret_env, sk_
     json_error_t why;
     int          n = 0;
     json_t      *all = json_loadb(text, size, 0, &why);
-    if (!all || json_unpack_ex(all, &why, 0, "{s:s, s:s, s:o, s?o, s:I}", "name", &name, "plugin", &plugin, "config", &pairs,
-                               "files", &files, "max_episode_steps", &max_steps)) {
+    if (!all || json_unpack_ex(all, &why, 0, "{s:s, s:s, s:o, s?o, s:I}", "name", &name, "plugin", &plugin, "config",
+                               &pairs, "files", &files, "max_episode_steps", &max_steps)) {
         json_decref(all);
         if (!why.text[0]) return SK_FAIL(reterr, SK_ENOMEM, "runner: no memory to read the environment's description");
         return SK_FAIL(reterr, SK_ECORRUPT, "runner: the environment's description cannot be read: %s", why.text);

@@ -167,7 +167,8 @@ sk_status sk_stream_create(const sk_stream_params *p, sk_stream_source **ret_str
     self->n_runners = p->config->env_runners.num_env_runners > 0 ? (int)p->config->env_runners.num_env_runners : 1;
     sk_placement placement = placement_of(p->config);
     self->remote = placement == SK_PLACE_REMOTE;
-    self->restarts = (self->remote || placement == SK_PLACE_PROCESS) && p->config->env_runners.restart_failed_env_runners;
+    self->restarts = (self->remote || placement == SK_PLACE_PROCESS) &&
+                     p->config->env_runners.restart_failed_env_runners;
     self->has_state = (sk_env_api_get(p->env)->caps & SK_ENV_CAP_STATE) != 0;
     self->n_agents = sk_env_info_get(p->env)->n_agents;
     self->n_envs = (int)sk_train_config_n_envs(p->config);
@@ -265,6 +266,14 @@ static sk_status take_fragments(sk_stream_source *self, const sk_sample_in *in, 
     return SK_OK;
 }
 
+/* A fragment that does not come may have nowhere to come from. */
+static void tell_hosts(const sk_stream_source *self, sk_error *reterr) {
+    int n = 0;
+    if (!reterr || sk_runtime_wait_hosts(self->p.runtime, 0, 0, &n, NULL) != SK_OK || n > 0) return;
+    sk_error_prefix(reterr, "no host is left (others can join with: skiff node --join %s)",
+                    sk_runtime_endpoint(self->p.runtime));
+}
+
 /* One fragment of each, into its rows of the block. */
 static sk_status sample_all(sk_stream_source *self, const sk_sample_in *in, sk_error *reterr) {
     sk_status status = SK_OK;
@@ -277,6 +286,7 @@ static sk_status sample_all(sk_stream_source *self, const sk_sample_in *in, sk_e
     if (status == SK_EDEAD && reterr) /* told at once: the others may need a while to finish their fragments */
         sk_log(SK_LOG_ERROR, "%s; the other runners are being stopped", reterr->msg);
     if (status == SK_OK && self->remote) status = take_fragments(self, in, reterr);
+    if (status == SK_ETIMEOUT && self->remote) tell_hosts(self, reterr);
     forget_answers(self);
     count_restarts(self);
     return status;

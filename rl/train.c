@@ -135,7 +135,8 @@ static sk_status create_runtime(trainer *t, sk_error *reterr) {
     char               isa[] = "SKIFF_ISA=v0";
     const char *const  env[] = {isa};
     const char        *level = sk_kernels_get()->level; /* "x86-64-v4" */
-    sk_cluster_params  cluster = {.bind = c->cluster.bind, .key_path = *c->cluster.key_file ? c->cluster.key_file : NULL,
+    sk_cluster_params  cluster = {.bind = c->cluster.bind,
+                                  .key_path = *c->cluster.key_file ? c->cluster.key_file : NULL,
                                   .plain = !c->cluster.encrypt, .build = t->p->build ? t->p->build : "skiff",
                                   .worker_env = env, .n_worker_env = SK_COUNT(env)};
     isa[sizeof isa - 2] = level[strlen(level) - 1];
@@ -154,12 +155,11 @@ static sk_status create_runtime(trainer *t, sk_error *reterr) {
 static int is_interrupted(const trainer *t) { return t->p->interrupted && *t->p->interrupted; }
 
 static void tell_waiting(const trainer *t, int n_joined, int n_wanted) {
-    const char *endpoint = sk_runtime_endpoint(t->runtime);
-    if (t->p->on_waiting)
-        t->p->on_waiting(t->p->user, &(sk_train_waiting){.n_joined = n_joined, .n_wanted = n_wanted, .endpoint = endpoint});
+    sk_train_waiting w = {.n_joined = n_joined, .n_wanted = n_wanted, .endpoint = sk_runtime_endpoint(t->runtime)};
+    if (t->p->on_waiting) t->p->on_waiting(t->p->user, &w);
     else if (n_joined < n_wanted)
-        sk_log(SK_LOG_INFO, "waiting for hosts: %d of %d have joined; join with: skiff node --join %s", n_joined, n_wanted,
-               endpoint);
+        sk_log(SK_LOG_INFO, "waiting for hosts: %d of %d have joined; join with: skiff node --join %s", n_joined,
+               n_wanted, w.endpoint);
 }
 
 /* Until as many as wanted have joined, or for as long as wanted: then those that have must do. */
@@ -177,10 +177,10 @@ static sk_status wait_for_hosts(trainer *t, sk_error *reterr) {
     }
     tell_waiting(t, t->n_hosts, 0);
     if (t->n_hosts == 0)
-        return SK_FAIL(reterr, SK_ETIMEOUT, "no host has joined within %g s (cluster.wait_s), wanted %d; join with: skiff "
-                       "node --join %s", c->cluster.wait_s, n_wanted, sk_runtime_endpoint(t->runtime));
-    sk_log(SK_LOG_WARN, "%d of %d hosts have joined within %g s (cluster.wait_s): the run goes on with those", t->n_hosts,
-           n_wanted, c->cluster.wait_s);
+        return SK_FAIL(reterr, SK_ETIMEOUT, "no host has joined within %g s (cluster.wait_s), wanted %d; join with: "
+                       "skiff node --join %s", c->cluster.wait_s, n_wanted, sk_runtime_endpoint(t->runtime));
+    sk_log(SK_LOG_WARN, "%d of %d hosts have joined within %g s (cluster.wait_s): the run goes on with those",
+           t->n_hosts, n_wanted, c->cluster.wait_s);
     return SK_OK;
 }
 

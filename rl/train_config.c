@@ -56,8 +56,8 @@ const sk_key sk_train_config_keys[] = {
      .help = "Steps of every environment in one fragment of experience; if not given, 1 for algorithms with a replay."},
     {"env_runners.placement", SK_KEY_ENUM, AT(env_runners.placement), "thread",
      .choices = "thread|process|remote",
-     .help = "Where runners live: in threads or processes of this host, or remote: in processes of hosts that have joined "
-             "(`cluster`, docs/cluster.md). Results do not depend on it."},
+     .help = "Where runners live: in threads or processes of this host, or remote: in processes of hosts that have "
+             "joined (`cluster`, docs/cluster.md). Results do not depend on it."},
     {"env_runners.observation_filter", SK_KEY_ENUM, AT(env_runners.observation_filter), "NoFilter",
      .choices = SK_OBS_FILTER_CHOICES,
      .help = "MeanStdFilter: observations are normalised by their running mean and variance."},
@@ -76,13 +76,14 @@ const sk_key sk_train_config_keys[] = {
              "processes of this host take no notice of it."},
     {"env_runners.restart_failed_env_runners", SK_KEY_BOOL, AT(env_runners.restart_failed_env_runners), "true",
      .help = "placement process or remote: a runner whose process dies is made anew, remote ones on any host, and "
-             "samples its fragment again, with the same results (environments that cannot save their state begin new episodes); false = the run fails."},
+             "samples its fragment again, with the same results (environments that cannot save their state begin new "
+             "episodes); false = the run fails."},
     {"env_runners.max_num_env_runner_restarts", SK_KEY_INT, AT(env_runners.max_num_env_runner_restarts), "1000", -1,
      1e9, .unit = "restarts", .help = "How often each runner may be made anew before the run fails; -1 = no limit."},
 
     {"cluster.bind", SK_KEY_STRING, AT(cluster.bind), "tcp://127.0.0.1:0",
-     .help = "placement remote: where to listen for hosts (`skiff node --join`); port 0: any free one. Nothing beyond this "
-             "host can join unless it says so."},
+     .help = "placement remote: where to listen for hosts (`skiff node --join`); port 0: any free one. Nothing beyond "
+             "this host can join unless it says so."},
     {"cluster.key_file", SK_KEY_STRING, AT(cluster.key_file), "",
      .help = "The cluster's key: who has it may join, and nobody else; empty = $SKIFF_CLUSTER_KEY, else "
              "~/.config/skiff/cluster.key, made when missing."},
@@ -91,7 +92,8 @@ const sk_key sk_train_config_keys[] = {
     {"cluster.wait_s", SK_KEY_FLOAT, AT(cluster.wait_s), "300", 0, 1e6, .unit = "s",
      .help = "Patience with them; then it goes on with those that have joined, and fails if none has."},
     {"cluster.encrypt", SK_KEY_BOOL, AT(cluster.encrypt), "true",
-     .help = "Encrypt and authenticate what goes to other hosts and comes from them; false only with a bind to loopback."},
+     .help = "Encrypt and authenticate what goes to other hosts and comes from them; false only with a bind to "
+             "loopback."},
 
     {"learners.num_cpus_per_learner", SK_KEY_INT, AT(learners.num_cpus_per_learner), "0", 0, 256,
      .unit = "threads",

@@ -83,7 +83,8 @@ extern const int    sk_train_config_n_keys;
 
 /* What the keys cannot say one by one: stop names are metrics (with the nearest name) and at least one is a budget
  * or a goal that evaluation can reach, a batch can be counted, placement remote has runners and somewhere to listen,
- * device cuda is refused on a machine without, an evaluation goal needs evaluation.interval_steps > 0, checkpoint.keep >= 1, ...
+ * device cuda is refused on a machine without, an evaluation goal needs evaluation.interval_steps > 0,
+ * checkpoint.keep >= 1, ...
  * Messages carry the key's mark. SK_ECONFIG. */
 SK_NODISCARD sk_status sk_train_config_check(const sk_train_config *self, const sk_config *cfg, sk_error *reterr);
 

@@ -6,8 +6,8 @@ Prints a Markdown table: env steps per second of the whole training, ratios, and
 
 usage: tests/bench/compare_cluster.py [--turns N] [--iterations N] [--set key=value]... [--markdown FILE] [--skiff PATH]
 
-The three take turns, so that all see the same machine; medians over the turns are reported. The first iterations of each
-run, while things start, do not count."""
+The three take turns, so that all see the same machine; medians over the turns are reported. The first iterations of
+each run, while things start, do not count."""
 import argparse, json, os, statistics, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

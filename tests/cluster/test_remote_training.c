@@ -281,7 +281,7 @@ Test(remote_training, fails_when_no_host_joins_in_time) {
     rig_run run = run_of(&h, NULL);
     run.yaml = ppo_yaml(2, 3, "remote", cluster_of(&h, 2, 0.4));
     cr_assert_eq(rig_train(&run), SK_ETIMEOUT, "%s", run.error.msg);
-    rig_has(run.error.msg, "no host has joined within 0.4 s (cluster.wait_s), wanted 2; join with: skiff node --join tcp:");
+    rig_has(run.error.msg, "no host has joined within 0.4 s (cluster.wait_s), wanted 2; join with: skiff node --join ");
     rig_has(run.error.msg, h.endpoint);
     hosts_end(&h);
 }
@@ -339,4 +339,47 @@ static void is_refused(void (*when_waiting)(hosts *h), sk_status wanted, const c
 Test(remote_training, refuses_a_host_with_another_plugin_or_none) {
     is_refused(replace_plugin, SK_EVERSION, "has another one (");
     is_refused(remove_plugin, SK_ENOTFOUND, "has no such file");
+}
+
+/* ---- the program ---- */
+
+/* `skiff train` with nobody to join; what it prints to standard output. Interrupted when it says that it waits, if so
+ * wanted. */
+static int train_alone(const char *wait_s, int is_interrupted, char *ret_out, size_t size) {
+    char *folder = rig_folder(), config[280], run[280], key[300];
+    int   ends[2], status = 0;
+    snprintf(config, sizeof config, "%s/run.yaml", folder);
+    snprintf(run, sizeof run, "%s/run", folder);
+    snprintf(key, sizeof key, "cluster.key_file=%s/key", folder);
+    const char *yaml = ppo_yaml(2, 3, "remote", "");
+    rig_write(config, yaml, strlen(yaml));
+    cr_assert_eq(pipe(ends), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        dup2(ends[1], 1);
+        close(ends[0]), close(ends[1]);
+        execl(getenv("SKIFF_BIN"), "skiff", "train", config, "--run-dir", run, "--json", wait_s, key, NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    size_t used = 0;
+    for (ssize_t n; (n = read(ends[0], ret_out + used, size - used - 1)) > 0;) {
+        ret_out[used += (size_t)n] = '\0';
+        if (is_interrupted && strstr(ret_out, "waiting")) kill(pid, SIGINT), is_interrupted = 0;
+    }
+    close(ends[0]);
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert(WIFEXITED(status));
+    rig_remove(&folder);
+    return WEXITSTATUS(status);
+}
+Test(remote_training, by_the_program_says_where_hosts_can_join_and_fails_without_any) {
+    char out[8192] = "";
+    cr_assert_eq(train_alone("cluster.wait_s=0.3", 0, out, sizeof out), 1, "%s", out);
+    rig_has(out, "{\"event\":\"waiting\",\"hosts\":0,\"wanted\":1,\"endpoint\":\"tcp://127.0.0.1:");
+}
+Test(remote_training, by_the_program_can_be_interrupted_while_it_waits) {
+    char out[8192] = "";
+    cr_assert_eq(train_alone("cluster.wait_s=60", 1, out, sizeof out), 130, "%s", out);
 }

@@ -50,8 +50,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     sk_batch_shape          shape = {.n_steps = N_STEPS, .n_rows = N_ROWS, .obs_dim = s->obs_dim,
                                      .action_slots = s->action_slots, .mask_size = s->mask_size, .n_fragments = 2,
                                      .keep_final_obs = s->n_parts == 0};
-    sk_fragment_wanted      wanted = {.spaces = s, .policy_version = 7, .first_step = 96, .env_seed = 21, .runner = RUNNER,
-                                      .first_row = FIRST_ROW, .n_rows = OWN_ROWS};
+    sk_fragment_wanted      wanted = {.spaces = s, .policy_version = 7, .first_step = 96, .env_seed = 21,
+                                      .runner = RUNNER, .first_row = FIRST_ROW, .n_rows = OWN_ROWS};
     size_t   n = size - 1, bytes = (sk_batch_bytes(&shape) + 63) / 64 * 64;
     uint8_t *exact = malloc(n ? n : 1), *memory = aligned_alloc(64, bytes), *before = malloc(bytes);
     FUZZ_CHECK(exact && memory && before);

@@ -43,8 +43,8 @@ static sk_runner_arg argument_of(const rig *r, int i, int n_runners) {
     int           first = i * N_ENVS / n_runners, end = (i + 1) * N_ENVS / n_runners;
     sk_runner_arg arg = {.shape = sk_stream_shape(r->stream), .spaces = r->setup.spaces, .model = r->setup.config.model,
                          .filter = (int32_t)sk_policy_filter(r->policy), .on_invalid = SK_INVALID_DROP, .remote = 1,
-                         .keep_state = 1, .runner = i, .n_envs = end - first, .first_env = first, .n_total_envs = N_ENVS,
-                         .seed = 21, .n_floats = (int64_t)sk_policy_n_floats(r->policy)};
+                         .keep_state = 1, .runner = i, .n_envs = end - first, .first_env = first,
+                         .n_total_envs = N_ENVS, .seed = 21, .n_floats = (int64_t)sk_policy_n_floats(r->policy)};
     arg.shape.n_fragments = n_runners;
     snprintf(arg.isa, sizeof arg.isa, "%s", sk_kernels_get()->level);
     return arg;
@@ -257,7 +257,8 @@ Test(fragment, of_another_size_is_refused) {
     damage_open(&d, cartpole);
     memcpy(d.bad, d.good, d.size);
     memset(d.bad + d.size, 0, 64);
-    for (size_t size = 0; size < d.size; size += size < sizeof(sk_fragment) ? 1 : 97) is_refused(&d, size, "less", "bytes");
+    for (size_t size = 0; size < d.size; size += size < sizeof(sk_fragment) ? 1 : 97)
+        is_refused(&d, size, "less", "bytes");
     is_refused(&d, d.size - 1, "a byte less", "bytes");
     is_refused(&d, d.size + 1, "a byte more", "bytes");
     is_refused(&d, d.size + sizeof(sk_batch_episode), "an episode more", "bytes");
@@ -417,5 +418,24 @@ Test(remote_runner, with_another_plugin_or_none_is_refused_with_both) {
     rig_has(e.msg, ") than the head (");
     free(text);
     rig_close(&r);
+    rig_remove(&folder);
+}
+
+Test(remote_runner, with_another_model_is_refused) {
+    sk_error        e = {0};
+    sk_env         *env = NULL;
+    char           *folder = rig_folder(), *text = NULL, path[256];
+    snprintf(path, sizeof path, "%s/robot.xml", folder);
+    rig_write(path, "<mujoco/>", 9);
+    sk_train_config config = {.env = {.name = "mujoco", .plugin = "", .model = path, .frame_skip = 1}};
+    cr_assert_eq(sk__env_text_encode(&config, &text, &e), SK_OK, "%s", e.msg);
+    rig_write(path, "<mujoco />", 10);
+    cr_assert_eq(sk__env_text_open(text, strlen(text), &env, &e), SK_EVERSION);
+    rig_has(e.msg, rig_text("model %s", path));
+    rig_has(e.msg, "has another one (");
+    free(text);
+    config.env.model = "/nowhere/robot.xml";
+    cr_assert_eq(sk__env_text_encode(&config, &text, &e), SK_ENOTFOUND);
+    rig_has(e.msg, "/nowhere/robot.xml");
     rig_remove(&folder);
 }
