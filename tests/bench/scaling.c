@@ -169,6 +169,7 @@ static void print_rows(const options *o, const scaling_shared *s) {
     print(&p, "memory at last", r->end_mb, "MB");
     print(&p, "shared memory at last", r->shared_mb, "MB");
     print(&p, "  of it the batch", r->batch_mb, "MB");
+    print(&p, "open files", r->n_descriptors, "files");
 }
 
 /* Memory for all processes, with room for a fragment of that shape. */

@@ -71,6 +71,14 @@ static double cpu_of(const char *name) {
     return sum;
 }
 
+static int count_descriptors(void) {
+    int  n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (dir && readdir(dir)) n++;
+    if (dir) closedir(dir);
+    return n - 3; /* ".", "..", and the folder itself */
+}
+
 static double thread_cpu_s(void) {
     struct timespec ts;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
@@ -167,6 +175,7 @@ static sk_status measure(head *h, sk_error *reterr) {
     r->bytes_up = after.bytes_up - before.bytes_up;
     r->bytes_down = after.bytes_down - before.bytes_down;
     read_memory(&r->end_mb, &r->shared_mb);
+    r->n_descriptors = count_descriptors();
     return SK_OK;
 }
 
