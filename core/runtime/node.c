@@ -14,13 +14,15 @@
 #define MS             INT64_C(1000000)
 #define TELL_NS        (5000 * MS) /* patience is told of so often */
 #define BYE_NS         (5000 * MS) /* workers may take so long to stop */
+#define EARS_NS        (250 * MS)  /* a worker that is stopped while it rings keeps others' mail from us so long */
 #define STORE_SHARE    0.3
 /* The store has so many times what the head may use: it counts bytes, and pieces leave gaps. What is not touched is not
  * taken from the machine. */
 #define STORE_SPARE    2
 enum {
     FRAMES_PER_TURN = 256,
-    RETRY_MS = 2,     /* until a way that was full is tried again */
+    RETRY_MS = 1,     /* until a way that was full is tried again */
+    RETRY_MAX_MS = 16, /* a worker that reads nothing is looked at ever less often */
     SLICE_MS = 250,   /* a signal that comes while nobody sleeps is seen after so long */
     PAUSE_MS = 200,   /* before joining anew */
     LINGER_MS = 1000, /* last words get so long */
@@ -147,8 +149,9 @@ static bool next_frame(sk__node *self, sk_link_frame *ret_frame) {
     /* A head that does not know this session (any more) cannot number its frames. */
     bool is_refusal = status == SK_OK && ret_frame->kind == SK_WIRE_REFUSE;
     if (status == SK_OK && !is_refusal && !sk_link_order_take(&self->order, ret_frame->seq)) {
-        sk_log(SK_LOG_WARN, "node: something of the head's got lost on its way");
-        sk__node_fail(self, SK__NODE_JOINS_ANEW, NULL);
+        (void)SK_FAIL(&err, SK_ECORRUPT, "something of the head's got lost on its way to this host");
+        sk_log(SK_LOG_WARN, "node: %s", err.msg);
+        sk__node_fail(self, SK__NODE_JOINS_ANEW, &err);
         return false;
     }
     if (status == SK_OK) status = sk_wire_check(ret_frame, SK_TO_NODE, &err);
@@ -191,7 +194,7 @@ static void *listen_for_workers(void *arg) {
         uint32_t ticket = sk_bell_prepare(bell);
         bool     has_mail = sk_board_has_mail(self->board);
         if (has_mail || atomic_load(&self->ears_stop)) sk_bell_cancel(bell);
-        else sk_bell_wait(bell, ticket, -1);
+        else sk_bell_wait(bell, ticket, EARS_NS);
         if (atomic_load(&self->ears_stop)) return NULL;
         sk_board_take_mail(self->board, note_line, self);
         if (has_heard(self)) sk_link_wake(self->link);
@@ -312,9 +315,10 @@ static void look_at_clock(sk__node *self) {
 
 static int sleep_ms(const sk__node *self) {
     if (self->is_busy) return 0;
-    if (self->is_full || self->has_letters || self->out) return RETRY_MS;
-    int64_t left_ms = (self->told_ns - sk_clock_now_ns()) / MS + SK_BEAT_MS;
-    return left_ms < 1 ? 1 : left_ms < SLICE_MS ? (int)left_ms : SLICE_MS;
+    if (self->is_full || self->out) return RETRY_MS;
+    int64_t left_ms = (self->told_ns - sk_clock_now_ns()) / MS + SK_BEAT_MS, most_ms = SLICE_MS;
+    if (self->has_letters) most_ms = self->letters_ms;
+    return left_ms < 1 ? 1 : left_ms < most_ms ? (int)left_ms : (int)most_ms;
 }
 
 static void serve(sk__node *self) {
@@ -330,6 +334,8 @@ static void serve(sk__node *self) {
         read_frames(self);
         sk__node_serve_workers(self);
         look_at_clock(self);
+        int letters_ms = self->letters_ms ? 2 * self->letters_ms : RETRY_MS;
+        self->letters_ms = letters_ms < RETRY_MAX_MS ? letters_ms : RETRY_MAX_MS;
         if (self->end == SK__NODE_GOES_ON) sk_link_wait(self->link, sleep_ms(self));
     }
 }
@@ -369,7 +375,8 @@ _Static_assert(sizeof ((sk_error *)0)->msg <= SK_WIRE_TEXT_MAX, "why we leave fi
 static void close_session(sk__node *self) {
     const char *why = self->end == SK__NODE_INTERRUPTED ? "was told to end" : self->err.msg;
     bool        is_ours = self->end == SK__NODE_INTERRUPTED ||
-                   (self->end == SK__NODE_FAILED && self->err.status != SK_EVERSION);
+                   (self->end == SK__NODE_FAILED && self->err.status != SK_EVERSION) ||
+                   (self->end == SK__NODE_JOINS_ANEW && self->err.status == SK_ECORRUPT);
     if (self->end == SK__NODE_INTERRUPTED && *self->params->interrupted == SIGTERM) why = "was told to end by SIGTERM";
     if (self->end == SK__NODE_INTERRUPTED && *self->params->interrupted == SIGINT) why = "was told to end by SIGINT";
     sk_supervisor_destroy(&self->supervisor); /* kills them */
@@ -471,6 +478,8 @@ sk_status sk_node_run(const sk_node_params *params, sk_error *reterr) {
     memset(self, 0, sizeof *self);
     self->params = params;
     sk_status status = find_name(self, reterr);
+    if (status == SK_OK && params->log_dir && access(params->log_dir, W_OK | X_OK) != 0)
+        status = SK_FAIL(reterr, SK_EINVAL, "the log folder %s: %s", params->log_dir, strerror(errno));
     if (status == SK_OK && !params->plain)
         status = sk_cluster_key_find(params->key_path, SK_KEY_MUST_EXIST, &self->key, self->key_where, reterr);
     if (status == SK_OK) status = live(self, reterr);

@@ -130,6 +130,7 @@ typedef struct sk__node {
     bool              is_full;   /* the way to the head, in this turn of the loop  */
     bool              is_busy;   /* there is more to do at once                     */
     bool              has_letters, is_stopping;
+    int               letters_ms; /* until the next look at letters: longer with each that moved none */
     int64_t           heard_ns, told_ns, beat_a, beat_at_ns, bye_ns;
     uint64_t          n_done, n_malformed, n_deaths;
     sk__node_end      end;

@@ -21,7 +21,7 @@ static sk_status write_resources(sk__node *self, sk_error *reterr) {
         return SK_FAIL(reterr, SK_ELIMIT, "a host has at most %d kinds of resources, got %d", SK_WIRE_RESOURCES_MAX, n);
     for (int i = 0; i < n; i++) {
         sk_resource_wire *wire = &self->join.resources[i];
-        snprintf(wire->name, sizeof wire->name, "%s", rows[i].name);
+        snprintf(wire->name, sizeof wire->name, "%.23s", rows[i].name);
         wire->amount = rows[i].total;
     }
     self->join.n_resources = n;

@@ -213,6 +213,7 @@ static void put_letters(sk__node *self, sk__node_worker *worker) {
         worker->letters = letter->next;
         if (!worker->letters) worker->letters_last = NULL;
         free(letter);
+        self->letters_ms = 0;
     }
     if (worker->letters) self->has_letters = true;
 }

@@ -79,10 +79,10 @@ void rig_await_hosts(sk_runtime *rt, int n) {
 }
 
 /* ---- nodes ----------------------------------------------------------------------------------------------- */
-static void run_node(char **argv, const char *log_path, int parent) {
+static void run_command(char **argv, const char *folder, const char *log_path, int parent) {
     int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND, 0600), none = open("/dev/null", O_RDONLY);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (log < 0 || none < 0 || getppid() != parent) _exit(126);
+    if (log < 0 || none < 0 || chdir(folder) != 0 || getppid() != parent) _exit(126);
     dup2(none, STDIN_FILENO);
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
@@ -90,23 +90,30 @@ static void run_node(char **argv, const char *log_path, int parent) {
     _exit(127);
 }
 
+int rig_start(rig *self, const char *name, const char *const *argv) {
+    char log_path[sizeof self->log_paths[0]];
+    int  i = self->n_nodes++, parent = getpid();
+    cr_assert(i < RIG_NODES);
+    snprintf(log_path, sizeof log_path, "%s/%.30s-%d.log", self->folder, name, i);
+    memcpy(self->log_paths[i], log_path, sizeof log_path);
+    fflush(NULL);
+    self->pids[i] = fork();
+    cr_assert_geq(self->pids[i], 0);
+    if (self->pids[i] == 0) run_command((char **)(uintptr_t)argv, self->folder, log_path, parent);
+    return self->pids[i];
+}
+
 int rig_start_node(rig *self, const char *name, const char *endpoint, const char *const *args) {
     const char *bin = getenv("SKIFF_BIN"), *argv[ARGS_MAX];
-    int         n = 0, i = self->n_nodes++, parent = getpid();
-    cr_assert(bin && i < RIG_NODES);
+    int         n = 0;
+    cr_assert_not_null(bin);
     const char *fixed[] = {bin,        "node",           "--join",   endpoint,            "--key",   self->key_path,
                            "--name",   name,             "--worker", probe_worker_path(), "--build", RIG_BUILD,
                            "--wait",   "60",             "--cpus",   "2"};
     for (; n < SK_COUNT(fixed); n++) argv[n] = fixed[n];
     for (; args && *args && n < ARGS_MAX - 1; args++) argv[n++] = *args;
     argv[n] = NULL;
-    char log_path[sizeof self->log_paths[i]];
-    snprintf(log_path, sizeof log_path, "%s/%.30s-%d.log", self->folder, name, i);
-    memcpy(self->log_paths[i], log_path, sizeof log_path);
-    self->pids[i] = fork();
-    cr_assert_geq(self->pids[i], 0);
-    if (self->pids[i] == 0) run_node((char **)(uintptr_t)argv, log_path, parent);
-    return self->pids[i];
+    return rig_start(self, name, argv);
 }
 
 static int find_node(const rig *self, int pid) {

@@ -323,6 +323,7 @@ Test(node, joins_anew_when_something_got_lost) {
     uint64_t before = self->session;
     self->order.n_sent++;
     head_run_long(self, 1, "probe.add", 1);
+    head_expect(self, SK_WIRE_LEAVE);
     head_start_worker(self);
     cr_assert(self->session != before && has_ended(pid));
     head_destroy(self, SK_OK);

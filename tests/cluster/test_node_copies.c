@@ -252,6 +252,40 @@ Test(copies, does_not_hold_up_others_with_one_workers_bytes) {
     head_destroy(self, SK_OK);
 }
 
+/* The head reads nothing for a while: what goes to it fills all there is, waits, and comes in order. */
+Test(copies, wait_while_the_way_to_the_head_is_full) {
+    enum { N = 200 };
+    const int64_t size = 60 * MIB;
+    head         *self = head_start();
+    head_start_worker(self);
+    head_spawn(self, 9, 1);
+    head_run_long(self, 1, "probe.big", size);
+    allocate(self, 64);
+    for (int i = 0; i < 10; i++) { /* no longer than a head is waited for */
+        usleep(100000);
+        head_send(self, (sk_link_frame){.kind = SK_WIRE_BEAT, .a = 1}, NULL, 0);
+    }
+    for (int i = 1; i <= N; i++) {
+        int64_t              value = i;
+        _Alignas(16) uint8_t record[64];
+        size_t               n = (size_t)(sk_packed_put_value(record, &value, sizeof value) - record);
+        sk_message           run = {.kind = SK_MSG_RUN, .job = (uint64_t)i, .n_args = 1, .n_returns = 1};
+        run.function = sk_function_hash("probe.add");
+        head_mail_to(self, 9, 1, run, record, n);
+    }
+    usleep(300000);
+    for (int next = 1, n_large = 0; next <= N || n_large == 0;) {
+        if (head_next(self)->kind != SK_WIRE_MAIL) continue;
+        const sk_message *reply = (const void *)self->bytes;
+        if (reply->kind != SK_MSG_REPLY) continue;
+        cr_assert_eq(reply->status, SK_OK);
+        if (self->frame.line == HEAD_LINE) n_large++;
+        else cr_assert_eq(reply->job, (uint64_t)next++);
+    }
+    cr_assert(self->n_got == (uint64_t)size && probe_is_filled((sk_bytes){self->got + 64, (size_t)size}));
+    head_destroy(self, SK_OK);
+}
+
 Test(copies, tells_a_worker_that_its_host_has_no_room) {
     head *self = head_create();
     head_start_node(self, (sk_node_params){.store_bytes = MIB});

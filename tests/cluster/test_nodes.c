@@ -2,7 +2,9 @@
  * must hold when they work, are told to stop, or are killed. */
 #include "tests/cluster/cluster_rig.h"
 #include "tests/runtime/harness.h"
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 enum { MIB = 1024 * 1024, LOST_MS = 10000 /* the issue's */ };
@@ -497,6 +499,70 @@ Test(nodes, with_a_wrong_command_line_are_told_what_is_wrong) {
         int node = rig_start_node(it, "n1", "tcp://127.0.0.1:1", cases[i].args);
         rig_await_log(it, node, cases[i].said);
         rig_expect_exit(it, node, 2);
+    }
+    rig_destroy(it);
+}
+
+/* A port that is free now. */
+static int free_port(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t          size = sizeof address;
+    int                fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert(fd >= 0 && bind(fd, (struct sockaddr *)&address, size) == 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+/* Words of a command line as a head prints it: "  skiff node --join ... --key ..." */
+static int split_invitation(char *text, const char **ret_argv, int max) {
+    char *line = strstr(text, "  skiff node --join "), *rest = NULL;
+    int   n = 0;
+    cr_assert(line, "no command to type elsewhere in:\n%s", text);
+    line[strcspn(line, "\n")] = 0;
+    for (char *word = strtok_r(line, " ", &rest); word && n < max - 1; word = strtok_r(NULL, " ", &rest))
+        ret_argv[n++] = word;
+    ret_argv[n] = NULL;
+    return n;
+}
+
+Test(nodes, of_a_training_are_told_what_to_type) {
+    static const char config[] = "algorithm: ppo\nenv: CartPole-v1\n"
+                                 "env_runners: {num_env_runners: 2, num_envs_per_env_runner: 2, "
+                                 "rollout_fragment_length: 16}\nmodel: {fcnet_hiddens: [8]}\n"
+                                 "training: {num_epochs: 1, minibatch_size: 32}\n"
+                                 "stop: {num_env_steps_sampled_lifetime: 1280}\n";
+    rig  *it = rig_create();
+    char  path[300], bind[64], text[4096];
+    const char *bin = getenv("SKIFF_BIN"), *words[16];
+    snprintf(path, sizeof path, "%s/tiny.yaml", it->folder);
+    snprintf(bind, sizeof bind, "tcp://127.0.0.1:%d", free_port());
+    FILE *file = fopen(path, "w");
+    cr_assert(file && fputs(config, file) >= 0 && fclose(file) == 0);
+    const char *argv[] = {bin, "node", "--head", "--bind", bind, "--hosts", "1", "--key", it->key_path, "--", "train",
+                          "tiny.yaml", "--run-dir", "run", NULL};
+    int head = rig_start(it, "head", argv);
+    rig_await_log(it, head, bind);
+    snprintf(text, sizeof text, "%s", rig_log(it, head));
+    cr_assert_geq(split_invitation(text, words, 16), 6);
+    words[0] = bin;
+    int node = rig_start(it, "node", words);
+    rig_expect_exit(it, head, 0);
+    rig_expect_exit(it, node, 0);
+    snprintf(path, sizeof path, "%s/run/result.json", it->folder);
+    cr_assert_gt(file_size(path), 0);
+    rig_destroy(it);
+}
+
+Test(nodes, a_head_wants_a_port_that_can_be_told) {
+    rig        *it = rig_create();
+    const char *binds[] = {"tcp://127.0.0.1:0", "127.0.0.1:77", "tcp://:77", "tcp://127.0.0.1:*"};
+    for (int i = 0; i < SK_COUNT(binds); i++) {
+        const char *argv[] = {getenv("SKIFF_BIN"), "node", "--head", "--bind", binds[i], "--key", it->key_path, "--",
+                              "train", "tiny.yaml", NULL};
+        int         head = rig_start(it, "head", argv);
+        rig_await_log(it, head, "wanted tcp://ADDRESS:PORT");
+        rig_expect_exit(it, head, 2);
     }
     rig_destroy(it);
 }
