@@ -252,6 +252,7 @@ static sk_status set_head(sk_link *self, const sk_cluster_key *key, sk_error *re
 }
 
 static sk_status set_node(sk_link *self, const sk_cluster_key *key, sk_error *reterr) {
+    /* ZMQ_IMMEDIATE stays off: the first frame may be sent before the connection stands. */
     const int_option options[] = {{ZMQ_RECONNECT_IVL, RECONNECT_MS}, {ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS}};
     uint8_t          routing[ROUTING_SIZE];
     write_routing(self->session, routing);

@@ -56,7 +56,9 @@ typedef struct sk_link_params {
 /* The head's end, listening. SK_EIO names the endpoint and what is wrong with it ("address already in use"). Caller
  * destroys. */
 SK_NODISCARD sk_status sk_link_listen(const sk_link_params *params, sk_link **ret_link, sk_error *reterr);
-/* A node's end. Connects in the background and again and again. Caller destroys. */
+/* A node's end. Connects in the background and again and again, unless the head refuses its key or encrypts where it does
+ * not: then it stays apart, and on_trouble hears why. What is sent before it is connected waits. SK_EINVAL: the endpoint
+ * does not read so, or may not be used without a key. Caller destroys. */
 SK_NODISCARD sk_status sk_link_connect(const sk_link_params *params, sk_link **ret_link, sk_error *reterr);
 /* Frames on their way get up to linger_ms. NULL is fine. */
 void sk_link_destroy(sk_link **self_p, int linger_ms);
@@ -69,9 +71,10 @@ typedef struct sk_link_order {
     uint64_t n_sent, n_received;
 } sk_link_order;
 /* Send without waiting; the payload is copied, frame->seq comes from `order`. SK_ELIMIT (without text): the way to that
- * peer is full, ask again later. SK_EDEAD: it is not connected. */
+ * peer is full, ask again later (nothing wakes the caller then). SK_EDEAD: it is not connected. Where it fails nothing
+ * was sent. */
 SK_NODISCARD sk_status sk_link_send(sk_link *self, const sk_link_frame *frame, sk_link_order *order, sk_error *reterr);
-/* The next frame that is well formed. SK_ENOTFOUND (without text): none now. The caller checks its number by
+/* The next frame that is well formed. SK_ENOTFOUND (without text): none now, or many malformed ones came first: wait. The caller checks its number by
  * sk_link_order_take. */
 SK_NODISCARD sk_status sk_link_recv(sk_link *self, sk_link_frame *ret_frame, sk_error *reterr);
 /* True: `seq` is the next one. False: something was lost. */
@@ -84,7 +87,7 @@ void sk_link_wake(sk_link *self);
 /* What has gone through, ever. */
 typedef struct sk_link_stats {
     uint64_t n_sent, n_received, bytes_sent, bytes_received; /* frames; bytes with heads */
-    uint64_t n_refused;   /* connections without the right key   */
+    uint64_t n_refused;   /* connections without the right key; of a node: times that it was kept out */
     uint64_t n_malformed; /* frames that were dropped            */
 } sk_link_stats;
 sk_link_stats sk_link_get_stats(const sk_link *self);
