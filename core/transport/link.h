@@ -1,9 +1,9 @@
 /* link: messages between hosts over ZeroMQ: one ROUTER (the head) and many DEALERs (nodes), over TCP, encrypted and
  * authenticated by CURVE. libzmq is opened when the first one is made, so a program on one host does not load it.
  *
- * A message is one frame: a fixed head of 64 bytes and a payload. In each direction a session's frames are numbered from
- * 0; a frame that is missing (its connection broke under it) ends the session: ZeroMQ connects again by itself, but what
- * it loses it does not tell.
+ * A message is one frame: a fixed head of 64 bytes and a payload. In each direction a session's frames are numbered
+ * from 0; a frame that is missing (its connection broke under it) ends the session: ZeroMQ connects again by itself, but
+ * what it loses it does not tell.
  *
  *   u32 magic | u16 version | u16 kind | u64 seq | u64 session | u32 line | u32 generation | u64 a | u64 b
  *   | u32 size of the payload | 12 bytes 0 | payload                                       little-endian
@@ -56,9 +56,9 @@ typedef struct sk_link_params {
 /* The head's end, listening. SK_EIO names the endpoint and what is wrong with it ("address already in use"). Caller
  * destroys. */
 SK_NODISCARD sk_status sk_link_listen(const sk_link_params *params, sk_link **ret_link, sk_error *reterr);
-/* A node's end. Connects in the background and again and again, unless the head refuses its key or encrypts where it does
- * not: then it stays apart, and on_trouble hears why. What is sent before it is connected waits. SK_EINVAL: the endpoint
- * does not read so, or may not be used without a key. Caller destroys. */
+/* A node's end. Connects in the background and again and again, unless the head refuses its key or encrypts where it
+ * does not: then it stays apart, and on_trouble hears why. What is sent before it is connected waits. SK_EINVAL: the
+ * endpoint does not read so, or may not be used without a key. Caller destroys. */
 SK_NODISCARD sk_status sk_link_connect(const sk_link_params *params, sk_link **ret_link, sk_error *reterr);
 /* Frames on their way get up to linger_ms. NULL is fine. */
 void sk_link_destroy(sk_link **self_p, int linger_ms);
@@ -74,8 +74,8 @@ typedef struct sk_link_order {
  * peer is full, ask again later (nothing wakes the caller then). SK_EDEAD: it is not connected. Where it fails nothing
  * was sent. */
 SK_NODISCARD sk_status sk_link_send(sk_link *self, const sk_link_frame *frame, sk_link_order *order, sk_error *reterr);
-/* The next frame that is well formed. SK_ENOTFOUND (without text): none now, or many malformed ones came first: wait. The caller checks its number by
- * sk_link_order_take. */
+/* The next frame that is well formed. SK_ENOTFOUND (without text): none now, or many malformed ones came first: wait.
+ * The caller checks its number by sk_link_order_take. */
 SK_NODISCARD sk_status sk_link_recv(sk_link *self, sk_link_frame *ret_frame, sk_error *reterr);
 /* True: `seq` is the next one. False: something was lost. */
 bool sk_link_order_take(sk_link_order *self, uint64_t seq);
