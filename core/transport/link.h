@@ -2,8 +2,8 @@
  * authenticated by CURVE. libzmq is opened when the first one is made, so a program on one host does not load it.
  *
  * A message is one frame: a fixed head of 64 bytes and a payload. In each direction a session's frames are numbered
- * from 0; a frame that is missing (its connection broke under it) ends the session: ZeroMQ connects again by itself, but
- * what it loses it does not tell.
+ * from 0; a frame that is missing (its connection broke under it) ends the session: ZeroMQ connects again by itself,
+ * but what it loses it does not tell.
  *
  *   u32 magic | u16 version | u16 kind | u64 seq | u64 session | u32 line | u32 generation | u64 a | u64 b
  *   | u32 size of the payload | 12 bytes 0 | payload                                       little-endian
