@@ -101,6 +101,8 @@ struct sk__client {
     sk__parcel *spare; /* kept for the next jobs */
     int         n_spare, n_blocked /* jobs: others' tasks are not for us */;
 
+    int64_t n_heard, n_heard_told; /* VALUEs and ANSWERs read, ever; when it was last said that a job waits */
+
     sk__asked *asked;
     uint64_t   n_asked; /* ever */
     uint64_t  *stock;   /* ids for new objects */

@@ -170,7 +170,7 @@ sk_status sk__mail_put(sk__client *self, const sk_message *head, const void *pay
 
 /* Something about a job, without a payload. */
 static void tell_of_job(sk__client *self, sk_message_kind kind, uint64_t job) {
-    sk_message head = {.kind = (uint16_t)kind, .job = job};
+    sk_message head = {.kind = (uint16_t)kind, .job = job, .a = kind == SK_MSG_BLOCKED ? self->n_heard : 0};
     sk_error   err = {0};
     if (sk__mail_put(self, &head, NULL, 0, SK_MAIL_URGENT, &err) != SK_OK) sk_log(SK_LOG_WARN, "worker: %s", err.msg);
 }
@@ -219,8 +219,14 @@ static bool on_message(sk__client *self, const void *bytes, size_t size) {
         return false;
     }
     switch (message->kind) {
-    case SK_MSG_VALUE: sk__client_on_value(self, message, payload); return false;
-    case SK_MSG_ANSWER: sk__client_on_answer(self, message, payload); return false;
+    case SK_MSG_VALUE:
+        self->n_heard++;
+        sk__client_on_value(self, message, payload);
+        return false;
+    case SK_MSG_ANSWER:
+        self->n_heard++;
+        sk__client_on_answer(self, message, payload);
+        return false;
     default: return keep_job(self, message, size);
     }
 }
@@ -334,10 +340,11 @@ void sk__mail_leave_wait(sk__client *self) {
 /* The job of this thread has waited for long: others may have its place. Gives how long to sleep at most. */
 static int64_t block_job(sk__client *self, int64_t now_ns) {
     sk__work *work = current_work;
-    if (!work || !work->job || work->blocked) return now_ns + SLICE_NS;
+    if (!work || !work->job || (work->blocked && self->n_heard == self->n_heard_told)) return now_ns + SLICE_NS;
     if (now_ns < work->waits_since_ns + BLOCKED_AFTER_NS) return work->waits_since_ns + BLOCKED_AFTER_NS;
+    if (!work->blocked) self->n_blocked++;
     work->blocked = true;
-    self->n_blocked++;
+    self->n_heard_told = self->n_heard;
     tell_of_job(self, SK_MSG_BLOCKED, work->job);
     bounce_tasks(self);
     return now_ns + SLICE_NS;

@@ -267,8 +267,26 @@ void sk__driver_wait_event(sk__driver *d, int64_t deadline_ns) {
     if (d->n_followers > 0) pthread_cond_broadcast(&d->changed);
 }
 
-bool sk__driver_may_make_room(const sk__driver *d) {
-    return (int64_t)d->n.n_running > (int64_t)d->n_blocked_peers + d->pool.n_blocked + d->n_alloc_waits;
+/* Does something run in it? Not while its job waits and has heard all that it was told; what was sent behind it waits
+ * with it. Actors may run several at once. */
+static bool goes_on(const sk__peer *peer) {
+    int64_t at_once = peer->actor ? peer->actor->max_concurrency : 1;
+    int64_t n_begun = peer->sent.n < at_once ? peer->sent.n : at_once;
+    int64_t n_waiting = peer->n_alloc_waits;
+    if (n_waiting == 0 && peer->blocked && peer->n_heard == peer->n_told) n_waiting = 1;
+    return n_begun > n_waiting;
+}
+
+bool sk__driver_may_make_room(sk__driver *d) {
+    int64_t n_in_threads = (int64_t)d->n.n_running - d->pool.n_starved;
+    for (int i = 0; i < d->n_lines; i++) {
+        if (!d->peers[i]) continue;
+        if (goes_on(d->peers[i])) return true;
+        n_in_threads -= d->peers[i]->sent.n;
+    }
+    for (const sk__waiter *waiter = d->waiters; waiter; waiter = waiter->next)
+        if (waiter->run && waiter->run->blocked && !waiter->is_done(d, waiter->arg)) n_in_threads--;
+    return n_in_threads > 0;
 }
 
 static bool is_interrupted(const sk__driver *d) { return d->params.interrupted && *d->params.interrupted; }
@@ -290,7 +308,8 @@ sk_status sk__driver_wait(sk__driver *d, sk__is_done is_done, void *arg, int64_t
                           uint64_t subject) {
     if (is_done(d, arg)) return SK_OK;
     sk__run   *run = sk__run_current();
-    sk__waiter waiter = {.since_ns = sk_clock_now_ns(), .what = what, .subject = subject, .row = -1};
+    sk__waiter waiter = {.run = run, .is_done = is_done, .arg = arg, .since_ns = sk_clock_now_ns(), .what = what,
+                         .subject = subject, .row = -1};
     sk_status  status = SK_OK;
     bool       done = false;
     enter_wait(d, &waiter);
@@ -390,6 +409,7 @@ void sk__driver_leave(sk__driver *d) {
     while (d->has_mail_work) {
         d->has_mail_work = false;
         sk__schedule(d);
+        if (d->requests) sk__requests_check(d);
     }
     if (d->napping) {
         d->napping = false;

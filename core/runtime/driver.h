@@ -117,8 +117,9 @@ void sk__driver_wait_event(sk__driver *d, int64_t deadline_ns);
 typedef bool (*sk__is_done)(sk__driver *d, void *arg);
 SK_NODISCARD sk_status sk__driver_wait(sk__driver *d, sk__is_done is_done, void *arg, int64_t deadline_ns,
                                        const char *what, uint64_t subject);
-/* Something runs that does not wait itself: when it ends, there may be room in the store. */
-bool sk__driver_may_make_room(const sk__driver *d);
+/* Something runs that does not wait itself, as far as is known for certain: when it ends, there may be room in the
+ * store. */
+bool sk__driver_may_make_room(sk__driver *d);
 void sk__driver_wake_pump(sk__driver *d);
 /* Do what a call of the program made possible, show it, and let go. */
 void sk__driver_leave(sk__driver *d);

@@ -28,7 +28,8 @@ typedef enum sk_message_kind {
     SK_MSG_REPLY,    /* to RUN, CREATE, CALL: job, status, a = start_ns, b = duration_ns; payload: n_returns packed
                         records, then the state if method is 1; or an error text                                               */
     SK_MSG_BOUNCE,   /* job: not begun, because I wait in another one; run it elsewhere                               */
-    SK_MSG_BLOCKED,  /* job waits for objects: its resources are free for others                                      */
+    SK_MSG_BLOCKED,  /* job waits for objects: its resources are free for others; a = VALUEs and ANSWERs read so far.
+                        Sent again when it waits on after more of them                                               */
     SK_MSG_UNBLOCKED,
     SK_MSG_ALLOC,    /* a = size in the store; ANSWER payload: sk_extent                                              */
     SK_MSG_FREE,     /* payload: sk_extent that is not needed after all                                               */

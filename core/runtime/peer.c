@@ -249,7 +249,8 @@ static void on_bounce(sk__driver *d, sk__peer *self, const sk_message *m) {
     sk__class_push(d, job, true);
 }
 
-static void on_blocked(sk__driver *d, sk__peer *self, bool blocked) {
+static void on_blocked(sk__driver *d, sk__peer *self, bool blocked, int64_t n_heard) {
+    if (blocked) self->n_heard = n_heard;
     if (self->blocked == blocked) return;
     self->blocked = blocked;
     d->n_blocked_peers += blocked ? 1 : -1;
@@ -273,8 +274,8 @@ static void on_message(sk__driver *d, sk__peer *self, const sk_message *m, sk_by
     switch ((sk_message_kind)m->kind) {
     case SK_MSG_REPLY: on_reply(d, self, m, payload); break;
     case SK_MSG_BOUNCE: on_bounce(d, self, m); break;
-    case SK_MSG_BLOCKED: on_blocked(d, self, true); break;
-    case SK_MSG_UNBLOCKED: on_blocked(d, self, false); break;
+    case SK_MSG_BLOCKED: on_blocked(d, self, true, m->a); break;
+    case SK_MSG_UNBLOCKED: on_blocked(d, self, false, 0); break;
     case SK_MSG_HELLO:
         self->hello = true;
         if (self->host) self->pid = (int)m->a;

@@ -23,6 +23,8 @@ struct sk__peer {
     char           name[SK_BOARD_NAME];
     bool           hello, asked_to_stop, said_bye, blocked, killed_by_us, has_lease, may_restart;
     sk__class     *cls;        /* whose tasks it runs now                     */
+    int64_t        n_told, n_heard; /* VALUEs and ANSWERs to it, ever; those it had read when it said that it waits */
+    int            n_alloc_waits; /* its requests for memory that wait       */
     sk_lease       lease;
     sk__actor     *actor;      /* or the actor it hosts                       */
     sk_ring_writer down;

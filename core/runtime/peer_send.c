@@ -50,6 +50,7 @@ void sk__peers_send_letters(sk__driver *d) {
 
 void sk__peer_send(sk__peer *self, const sk_message *head, const void *payload, size_t size) {
     SK_ASSERT(sizeof *head + size <= SK_RING_MESSAGE_MAX);
+    if (head->kind == SK_MSG_VALUE || head->kind == SK_MSG_ANSWER) self->n_told++;
     if (self->host) {
         sk__host_post(self, head, payload, size);
         return;

@@ -124,8 +124,9 @@ void sk__run_block(sk__run *self) {
     if (self->thread >= 0) d->pool.n_blocked++;
     if (self->has_lease) {
         sk_resources_give_back(d->resources, &self->lease);
-        d->resources_changed = d->has_mail_work = true;
+        d->resources_changed = true;
     }
+    d->has_mail_work = true; /* it makes no room now: who hoped for that is told */
     sk__pool_grow(d, sk_clock_now_ns());
     sk__driver_notify(d); /* what was given back may be what others lack */
 }

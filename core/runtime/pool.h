@@ -13,6 +13,7 @@ typedef struct sk__pool {
     _Atomic int    n_ready;   /* the same, for those who look unlocked      */
     int            n_threads; /* started; they stay until the end           */
     int            n_ended, n_idle, n_spinning, n_blocked;
+    int            n_starved; /* runs, inline ones too, that wait for room in the store */
     int64_t        since_ns;  /* when `ready` last moved                    */
     bool           left_behind; /* some did not end in time                  */
     _Atomic bool   stopping;

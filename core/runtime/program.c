@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define ROOM_NS INT64_C(10000000) /* looks for room in a full store this often */
+#define ROOM_PATIENCE_NS INT64_C(10000000000) /* of who puts something into it */
 #define KILL_MS 5000
 #define FOR_EVER INT64_MAX
 
@@ -14,11 +15,37 @@ static sk_status no_object(sk_ref ref, sk_error *reterr) {
     return SK_FAIL(reterr, SK_ENOTFOUND, "there is no object %" PRIx64 " (any more)", ref.id);
 }
 
+/* With the lock: the store has no room; wait a moment for what runs to make some. False: nothing will, or it is too
+ * late. */
+static bool await_room(sk__driver *d, int64_t deadline_ns) {
+    const sk__run *run = sk__run_current();
+    int64_t        now_ns = sk_clock_now_ns();
+    bool           interrupted = d->destroying || (d->params.interrupted && *d->params.interrupted);
+    if (run) d->pool.n_starved++;
+    bool may = !interrupted && now_ns < deadline_ns && sk__driver_may_make_room(d);
+    if (may) sk__driver_wait_event(d, now_ns + ROOM_NS);
+    if (run) d->pool.n_starved--;
+    return may;
+}
+
+static sk_status alloc(sk__driver *d, size_t size, sk_extent *ret_extent, sk_error *reterr) {
+    for (int64_t deadline_ns = 0;;) {
+        sk_error  err = {0};
+        sk_status status = sk__objects_alloc(d, size, ret_extent, &err);
+        if (status == SK_OK) return SK_OK;
+        if (deadline_ns == 0) deadline_ns = sk_clock_now_ns() + ROOM_PATIENCE_NS;
+        bool fits = status == SK_ELIMIT && size <= sk_store_get_stats(d->store).bytes;
+        if (fits && await_room(d, deadline_ns)) continue;
+        if (reterr) *reterr = err;
+        return status;
+    }
+}
+
 /* ---- putting --------------------------------------------------------------------------------------------- */
 sk_status sk__program_store_alloc(sk__driver *d, size_t size, sk_extent *ret_extent, void **ret_data,
                                   sk_error *reterr) {
     sk__driver_lock(d);
-    sk_status status = sk__objects_alloc(d, size, ret_extent, reterr);
+    sk_status status = alloc(d, size, ret_extent, reterr);
     if (status == SK_OK) *ret_data = (uint8_t *)sk_store_data(d->store) + ret_extent->offset;
     sk__driver_unlock(d);
     return status;
@@ -58,7 +85,7 @@ sk_status sk__program_put(sk__driver *d, const void *data, size_t size, sk_ref *
 static sk_status begin(sk__driver *d, sk__object *object, size_t size, void **ret_data, sk_error *reterr) {
     if (size > SK_INLINE_MAX) {
         sk_extent extent;
-        SK_TRY(sk__objects_alloc(d, size, &extent, reterr));
+        SK_TRY(alloc(d, size, &extent, reterr));
         sk__object_take_extent(d, object, extent);
     } else {
         object->at.heap = aligned_alloc(64, (size + 64) / 64 * 64);
@@ -137,9 +164,7 @@ static sk_status get_value(sk__driver *d, uint64_t id, int timeout_ms, sk__objec
         }
         if (deadline_ns == 0) deadline_ns = sk__deadline_ns(timeout_ms);
         if (status == SK_OK) continue; /* it is made again, or lost */
-        int64_t now_ns = sk_clock_now_ns();
-        if (!sk__driver_may_make_room(d) || now_ns >= deadline_ns) return status;
-        sk__driver_wait_event(d, now_ns + ROOM_NS);
+        if (!await_room(d, deadline_ns)) return status;
     }
 }
 
@@ -537,56 +562,7 @@ void sk__program_actor_kill(sk__driver *d, sk_actor id, sk_kill_how how) {
     sk__driver_leave(d);
 }
 
-/* ---- groups ---------------------------------------------------------------------------------------------- */
-sk_status sk__program_group_create(sk__driver *d, const sk_bundle *bundles, int n, sk_strategy strategy,
-                                   sk_group *ret_group, sk_error *reterr) {
-    sk__driver_lock(d);
-    sk_status status =
-        sk_resources_group_create(d->resources, bundles, n, strategy, sk__group_reach(d), ret_group, reterr);
-    if (status == SK_OK) d->n.n_groups++;
-    else sk__tell_where_hosts_join(d, status, reterr);
-    sk__driver_leave(d);
-    return status;
-}
-
-static bool group_is_settled(sk__driver *d, void *arg) {
-    sk_group group = *(const sk_group *)arg;
-    return !sk_resources_group_exists(d->resources, group) || sk_resources_group_is_reserved(d->resources, group);
-}
-
-sk_status sk__program_group_wait(sk__driver *d, sk_group group, int timeout_ms, sk_error *reterr) {
-    sk__driver_lock(d);
-    sk_status status = sk__driver_wait(d, group_is_settled, &group, sk__deadline_ns(timeout_ms), "sk_group_wait", 0);
-    if (status == SK_ETIMEOUT)
-        status =
-            SK_FAIL(reterr, status, "placement group %" PRIx64 " is not reserved within %d ms", group.id, timeout_ms);
-    else if (status != SK_OK) status = SK_FAIL(reterr, status, "interrupted while waiting for a placement group");
-    else if (!sk_resources_group_exists(d->resources, group))
-        status = SK_FAIL(reterr, SK_ENOTFOUND, "there is no placement group %" PRIx64 " (any more)", group.id);
-    sk__driver_leave(d);
-    return status;
-}
-
-void sk__group_destroy(sk__driver *d, sk_group group) {
-    if (!sk_resources_group_exists(d->resources, group)) return;
-    uint32_t   at = 0;
-    sk__actor *actor;
-    while ((actor = sk__slab_next(&d->actors, &at)))
-        if (actor->group.id == group.id) sk__actor_kill(d, actor, SK_KILL_FOR_GOOD);
-    sk__schedule_group_gone(d, group);
-    sk_resources_group_destroy(d->resources, group);
-    d->n.n_groups--;
-    d->resources_changed = d->has_mail_work = true;
-    sk__driver_notify(d);
-}
-
-void sk__program_group_destroy(sk__driver *d, sk_group *group) {
-    sk__driver_lock(d);
-    sk__group_destroy(d, *group);
-    group->id = 0;
-    sk__driver_leave(d);
-}
-
+/* ---- the timeline ----------------------------------------------------------------------------------------- */
 sk_status sk__program_timeline(sk__driver *d, const char *path, sk_error *reterr) {
     return sk_board_write_timeline(d->board, path, reterr);
 }

@@ -74,20 +74,25 @@ static bool try_alloc(sk__driver *d, sk__peer *self, uint64_t request, uint64_t 
     return true;
 }
 
+static void count_alloc_wait(sk__driver *d, sk__peer *peer, int by) {
+    d->n_alloc_waits += by;
+    peer->n_alloc_waits += by;
+}
+
 static sk_status queue_request(sk__driver *d, sk__peer *self, const sk_message *m, uint64_t subject, sk_error *reterr) {
     sk__request *request = calloc(1, sizeof *request);
     if (!request) return SK_FAIL(reterr, SK_ENOMEM, "no memory for a request");
     *request = (sk__request){d->requests, self, m->job, subject, m->kind == SK_MSG_ALLOC ? 0 : (sk_ask)m->method};
-    if (!request->ask) d->n_alloc_waits++;
+    if (!request->ask) count_alloc_wait(d, self, 1);
     d->requests = request;
     return SK_OK;
 }
 
 static void on_alloc(sk__driver *d, sk__peer *self, const sk_message *m) {
     sk_error err = {0};
-    d->n_alloc_waits++; /* who asks does not make room itself */
+    count_alloc_wait(d, self, 1); /* who asks does not make room itself */
     bool answered = m->a > 0 && try_alloc(d, self, m->job, (uint64_t)m->a);
-    d->n_alloc_waits--;
+    count_alloc_wait(d, self, -1);
     if (answered) return;
     sk_status status = m->a > 0 ? queue_request(d, self, m, (uint64_t)m->a, &err)
                                 : SK_FAIL(&err, SK_EINVAL, "an allocation of %" PRId64 " bytes", m->a);
@@ -367,7 +372,7 @@ static sk_status wait_later(sk__driver *d, sk__peer *self, const sk_message *m, 
 
 static void drop_request(sk__driver *d, sk__request **link) {
     sk__request *request = *link;
-    if (!request->ask) d->n_alloc_waits--;
+    if (!request->ask) count_alloc_wait(d, request->peer, -1);
     *link = request->next;
     free(request);
 }

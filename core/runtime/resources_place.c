@@ -232,15 +232,13 @@ static sk__place search_all(sk_resources *self, sk__group *one, sk__place_by by,
     search all = {.self = self, .n_best = n_found, .n_steps = EXACT_STEPS, .found = n_found > 0};
     all.packs = one->strategy == SK_PACK;
     sk__place otherwise = n_found > 0 ? SK__PLACE_FOUND : SK__PLACE_NOT_FOUND;
-    int       found[EXACT_BUNDLES];
     for (int i = 0; i < one->n; i++) {
         sk__bundle *at = largest(one, i);
         if (at->pool != SK__NONE) continue;
         if (all.n == EXACT_BUNDLES || self->n_hosts > EXACT_HOSTS) return otherwise;
-        found[all.n] = at->want;
+        all.best[all.n] = at->want;
         all.left[all.n++] = at;
     }
-    memcpy(all.best, found, sizeof found);
     int n_used = begin(self, one, by);
     for (int i = 0; i < self->n_hosts; i++) {
         int twin = i - 1;

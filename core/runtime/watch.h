@@ -8,6 +8,9 @@
 /* A thread of the driver that waits; known to the watch and shown on the board when it takes long. */
 typedef struct sk__waiter {
     struct sk__waiter *next;
+    const struct sk__run *run;  /* that waits; NULL: the program   */
+    bool (*is_done)(sk__driver *d, void *arg);
+    void              *arg;
     int64_t            since_ns;
     const char        *what;    /* "sk_get"                        */
     uint64_t           subject; /* id of the object or actor; or 0 */

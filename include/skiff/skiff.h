@@ -165,7 +165,8 @@ SK_NODISCARD SK_API sk_status sk_runtime_wait_hosts(sk_runtime *rt, int n, int t
 SK_API int sk_worker_main(int argc, char **argv, const sk_module *const *modules, int n_modules);
 
 /* ---- objects --------------------------------------------------------------------------------------------- */
-/* Store a copy. Caller releases. SK_ELIMIT names size, store and spill when neither has room. */
+/* Store a copy. Caller releases. SK_ELIMIT names size, store and spill when neither has room, and what runs has made none
+ * within 10 s. */
 SK_NODISCARD SK_API sk_status sk_put(sk_runtime *rt, const void *data, size_t size, sk_ref *ret_ref, sk_error *reterr);
 /* In two steps, without a copy: fill *ret_data (64-byte aligned), then seal; nobody can read before. Caller
  * releases. */

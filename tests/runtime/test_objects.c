@@ -270,6 +270,71 @@ Test(objects, that_have_no_room_let_later_tasks_go_first) {
     leave(rt);
 }
 
+/* One that waits for memory is one that waits, however it says so. */
+Test(objects, that_a_task_makes_wait_for_room_while_another_runs) {
+    sk_runtime *rt = start_store(2 * MIB, 2 * MIB);
+    int32_t     ms = READY_MS;
+    sk_ref      refs[4], slow = run(rt, "probe.sleep", &ms, sizeof ms);
+    fill_up(rt, refs);
+    sk_ref big = run_long(rt, "probe.big", MIB);
+    cr_assert_eq(sk_get(rt, big, 200, NULL, NULL), SK_ETIMEOUT, "the one that sleeps may make room");
+    drop(rt, refs[3]);
+    cr_assert(probe_is_filled(value_of(rt, big)));
+    sk_cancel(rt, slow, SK_CANCEL_KILL);
+    sk_ref all[] = {slow, big, refs[0], refs[1], refs[2]};
+    for (int i = 0; i < SK_COUNT(all); i++) drop(rt, all[i]);
+    leave(rt);
+}
+
+static bool is_blocked(int pid) {
+    const sk_board *board = look();
+    for (int i = 0; i < SK_BOARD_LINES; i++)
+        if (board->workers[i].pid == pid) return board->workers[i].state == SK_WORKER_BLOCKED;
+    return false;
+}
+
+/* Its memory is granted, but it has not woken up: it will make room. */
+Test(objects, that_a_task_makes_wait_for_one_that_has_its_memory_and_sleeps_yet) {
+    sk_runtime *rt = start_store(2 * MIB, 4 * MIB);
+    int32_t     ms = READY_MS;
+    sk_ref      used[2] = {put(rt, MIB), put(rt, MIB)}, slow = run(rt, "probe.sleep", &ms, sizeof ms);
+    for (int i = 0; i < 2; i++) value_of(rt, used[i]);
+    sk_actor actor = make(rt, "sleepy", SK_PLACE_PROCESS);
+    int      pid = pid_of(rt, actor);
+    sk_ref   first = call_long(rt, actor, PROBE_BIG, MIB);
+    AWAIT(is_blocked(pid));
+    cr_assert_eq(rt->driver->n_alloc_waits, 1);
+    kill(pid, SIGSTOP);
+    drop(rt, used[0]);
+    AWAIT(rt->driver->n_alloc_waits == 0);
+    sk_cancel(rt, slow, SK_CANCEL_KILL);
+    take_error(rt, slow, SK_ECANCELED);
+    AWAIT(seen()->n_running == 1);
+    sk_ref second = run_long(rt, "probe.big", MIB);
+    cr_assert_eq(sk_get(rt, second, 200, NULL, NULL), SK_ETIMEOUT);
+    kill(pid, SIGCONT);
+    cr_assert_eq(sk_get(rt, first, READY_MS, NULL, NULL), SK_OK);
+    cr_assert(probe_is_filled(value_of(rt, second)));
+    sk_ref all[] = {used[1], first, second};
+    for (int i = 0; i < SK_COUNT(all); i++) drop(rt, all[i]);
+    leave(rt);
+}
+
+/* All that run wait, and have heard all there is to hear: nobody will make room, and that is told at once. */
+Test(objects, that_nobody_will_make_room_for_are_refused_to_those_that_wait) {
+    sk_runtime *rt = start_store(2 * MIB, 2 * MIB);
+    sk_ref      refs[4], big[2];
+    sk_actor    actor = make(rt, "waiter", SK_PLACE_PROCESS);
+    fill_up(rt, refs);
+    for (int i = 0; i < 2; i++) big[i] = run_long(rt, "probe.big", MIB);
+    sk_ref calls[3];
+    for (int i = 0; i < 3; i++) calls[i] = call_long(rt, actor, PROBE_BIG, MIB); /* the others wait behind the first */
+    for (int i = 0; i < 2; i++) take_error(rt, big[i], SK_ELIMIT);
+    for (int i = 0; i < 3; i++) take_error(rt, calls[i], SK_ELIMIT);
+    for (int i = 0; i < 4; i++) drop(rt, refs[i]);
+    leave(rt);
+}
+
 /* The first ones are on the disk, which has no room for those that would have to leave for them. */
 Test(objects, change_places_when_memory_and_disk_are_full) {
     enum { N = 16 };
