@@ -100,7 +100,7 @@ static void on_bye(sk__node *self, const sk_link_frame *frame) {
     if (self->bye_ns) return;
     sk_log(SK_LOG_INFO, "node: the head says goodbye: %.*s", (int)frame->size, (const char *)frame->payload);
     self->bye_ns = sk_clock_now_ns();
-    sk__node_on_stopping(self);
+    sk__node_stop_workers(self);
 }
 
 static void on_store(sk__node *self, const sk_link_frame *frame) {

@@ -161,6 +161,8 @@ void sk__node_on_signal(sk__node *self, const sk_link_frame *frame);
 void sk__node_on_cancel(sk__node *self, const sk_link_frame *frame);
 void sk__node_on_stopping(sk__node *self);
 void sk__node_on_mail(sk__node *self, const sk_link_frame *frame);
+/* The program is over: those that the head has not told to stop are told now. */
+void sk__node_stop_workers(sk__node *self);
 /* What the workers have to say, and how they ended, goes to the head: some of each one's. */
 void sk__node_serve_workers(sk__node *self);
 /* The tables of the board. */

@@ -241,6 +241,18 @@ static void send_message(sk__node *self, const sk__node_worker *worker, const vo
     sk__node_send(self, &frame);
 }
 
+void sk__node_stop_workers(sk__node *self) {
+    static const sk_message stop = {.magic = SK_MESSAGE_MAGIC, .kind = SK_MSG_STOP};
+    sk__node_on_stopping(self);
+    for (int i = 0; i < self->n_lines; i++) {
+        sk__node_worker *worker = self->workers[i];
+        if (!worker || worker->is_stopping || worker->has_ended || worker->kill_reason[0]) continue;
+        worker->is_stopping = true;
+        deliver(self, worker, &stop, sizeof stop);
+        show(self, worker);
+    }
+}
+
 /* The store here has no room for what the head gave: the worker hears so, the head gets it back. */
 static void refuse_memory(sk__node *self, sk__node_worker *worker, const sk_message *answer, sk_extent there,
                           const sk_error *err) {
