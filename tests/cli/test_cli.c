@@ -43,7 +43,7 @@ Test(usage, without_a_command_shows_all_of_them) {
 
 Test(usage, every_command_shows_its_own) {
     static const char *const names[] = {"train",   "eval",  "config",  "envs", "check-env",
-                                        "new-env", "rollout", "bench", "version", "docs"};
+                                        "new-env", "rollout", "bench", "version", "docs", "node"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char line[64], wanted[64];
         snprintf(line, sizeof line, "help %s", names[i]);
