@@ -35,7 +35,7 @@ static const command commands[] = {
     {"top", sk_cmd_top, "watch it"},
     {"timeline", sk_cmd_timeline, "write what ran when, as a trace"},
     {"logs", sk_cmd_logs, "show what an actor or a process of it printed"},
-    {"node", sk_cmd_node, "run workers for a program on another host"},
+    {"node", sk_cmd_node, "lend this host to a program on another one"},
     {"bench", sk_cmd_bench, "measure speed on this machine"},
     {"version", sk_cmd_version, "show versions and the kernels in use"},
     {"help", cmd_help, "show this, or how a command is used"},
