@@ -266,7 +266,7 @@ static void add_cpu(const sk_board_host *host, sk_report *to) {
         return;
     }
     if (is_gone(host)) {
-        sk_report_none(to, "", "cpu free");
+        sk_report_text(to, "", "cpu free", "-");
         return;
     }
     if (!isfinite(host->cpu_free) || !isfinite(host->cpu_total)) snprintf(text, sizeof text, "?");

@@ -153,7 +153,7 @@ Test(hosts, are_listed_with_their_ways_and_ends, .init = begin_cluster, .fini = 
           "     store  end\n"
           "n7    up     0 s         907        3  1.5 of 4     0 s      250 us  5.00 MiB  70.0 MiB      0 B  2.00 MiB  "
           "1.00 GiB  -\n"
-          "n2    lost   0 s         902        3         -       -           -  5.00 MiB  70.0 MiB      0 B  2.00 MiB  "
+          "n2    lost   0 s         902        3  -              -           -  5.00 MiB  70.0 MiB      0 B  2.00 MiB  "
           "1.00 GiB  was lost (no sign of life for 4.1 s)\n"
           "they join at tcp://10.0.0.1:7711: skiff node --join tcp://10.0.0.1:7711\n");
     expect_code(run_here("list hosts --json"), 0);
