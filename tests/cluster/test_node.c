@@ -246,10 +246,11 @@ Test(node, keeps_messages_for_which_a_ring_has_no_room) {
     head_run_int(self, 1, "probe.sleep", 300);
     for (int i = 2; i < N; i++) {
         memset(bytes, i, 50000);
-        head_run_with(self, (uint64_t)i, "probe.sum", bytes, 50000);
+        head_run_with(self, (uint64_t)i, "probe.sum", bytes, i % 2 ? 50000 : 10); /* a small one may not overtake */
     }
     cr_assert_eq(head_expect_int(self, 1), 300);
-    for (int i = 2; i < N; i++) cr_assert_eq(head_expect_long(self, (uint64_t)i), INT64_C(50000) * i);
+    for (int i = 2; i < N; i++)
+        cr_assert_eq(head_expect_long(self, (uint64_t)i), INT64_C(1) * i * (i % 2 ? 50000 : 10));
     free(bytes);
     head_destroy(self, SK_OK);
 }
@@ -306,6 +307,7 @@ Test(node, says_that_it_lives) {
 }
 
 Test(node, joins_anew_without_its_workers_when_it_was_given_up) {
+    int      files = count_files();
     head    *self = head_start();
     int      pid = head_start_worker(self);
     uint64_t before = self->session;
@@ -315,6 +317,7 @@ Test(node, joins_anew_without_its_workers_when_it_was_given_up) {
     head_run_long(self, 1, "probe.add", 1);
     cr_assert_eq(head_expect_long(self, 1), 1);
     head_destroy(self, SK_OK);
+    cr_assert_eq(count_files(), files);
 }
 
 Test(node, joins_anew_when_something_got_lost) {
@@ -425,4 +428,19 @@ Test(node, leaves_a_head_that_talks_nonsense) {
     head_start_worker(self);
     head_send(self, (sk_link_frame){.kind = SK_WIRE_SPAWN, .line = HEAD_LINE, .generation = 8}, "w", 1);
     expect_leaves(self, "which has one");
+}
+
+Test(node, leaves_a_head_whose_welcome_cannot_be) {
+    static const struct {
+        const char *texts[4], *words;
+    } cases[] = {{{"many"}, "\"many\" plugins"},
+                 {{"2", "/a"}, "\"2\" plugins"},
+                 {{"-1"}, "\"-1\" plugins"},
+                 {{"0", "A=1", "nothing"}, "\"nothing\" in the workers' environment"}};
+    for (int i = 0; i < SK_COUNT(cases); i++) {
+        head *self = head_start();
+        head_expect_join(self);
+        head_welcome(self, cases[i].texts);
+        expect_leaves(self, cases[i].words);
+    }
 }
