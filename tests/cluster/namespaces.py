@@ -24,6 +24,7 @@ HEAD_ADDRESS = "10.77.0.1"
 PORT = 7711
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
+open_nets = []
 
 
 def load():
@@ -177,6 +178,7 @@ class Net:
         self.key = os.path.join(self.dir, "cluster.key")
 
     def __enter__(self):
+        open_nets.append(self)
         try:
             self._make_space("head")
             self.ip("head", "addr", "add", HEAD_ADDRESS + "/32", "dev", "lo")
@@ -228,20 +230,22 @@ class Net:
         return [int(word) for word in ip("netns", "pids", self.spaces[host], may_fail=True).split()]
 
     def close(self):
-        for program in self.programs:
+        for program in list(self.programs):
             program.kill()
-        for host in self.spaces:
+        for host in list(self.spaces):
             for pid in self.pids(host):
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-        for wire in self.wires.values():
+        for wire in list(self.wires.values()):
             wire.end()
-        for space in self.spaces.values():
+        for space in list(self.spaces.values()):
             ip("netns", "del", space, may_fail=True)
         self.spaces = {}
         shutil.rmtree(self.dir, ignore_errors=True)
+        if self in open_nets:
+            open_nets.remove(self)
 
 
 def wait_for(is_so, timeout, what, said=str):
@@ -255,10 +259,12 @@ def wait_for(is_so, timeout, what, said=str):
 
 
 def ended_by_a_signal(number, _frame):
-    sys.exit(128 + number)
+    for net in list(open_nets):
+        net.close()
+    os._exit(128 + number)
 
 
 def end_in_good_order():
-    """SIGTERM and SIGINT run what `finally` and `with` have to tidy up."""
+    """SIGTERM and SIGINT take along all that was made, whichever thread made it."""
     signal.signal(signal.SIGTERM, ended_by_a_signal)
     signal.signal(signal.SIGINT, ended_by_a_signal)
