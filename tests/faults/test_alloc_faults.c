@@ -3,9 +3,12 @@
 #include "algorithms/ppo/ppo.h"
 #include "core/base/arena.h"
 #include "core/transport/link.h"
+#include "nn/cpu/kernels.h"
 #include "policies/inference.h"
 #include "rl/checkpoint.h"
+#include "rl/fragment.h"
 #include "rl/replay.h"
+#include "rl/runner.h"
 #include "rl/runner_arg.h"
 #include "rl/vec.h"
 #include "tests/faults/faults.h"
@@ -246,6 +249,58 @@ static sk_status stream_once(const char *yaml, sk_error *err) {
     rig_close(&r);
     return status;
 }
+/* A runner as it is on another host, with memory of its own, here in this thread: one fragment of it as bytes. */
+static sk_status sample_remote(rig *r, const sk_runner_arg *arg, const char *text, sk_error *err) {
+    size_t          size = sk_weights_bytes((size_t)arg->n_floats, arg->shape.obs_dim, 0);
+    void           *weights = calloc(1, size);
+    sk_actor        actor = {0};
+    sk_ref          answer = {0};
+    sk_bytes        bytes = {0};
+    sk_sample_in    in = {0};
+    sk_arg          made_of[] = {sk_by_value(arg, sizeof *arg), sk_by_value(text, strlen(text))};
+    sk_arg          called_with[] = {sk_by_value(&in, sizeof in), sk_by_value(weights, size)};
+    sk_actor_params params = {.class_name = "runner", .placement = SK_PLACE_INLINE, .args = made_of, .n_args = 2};
+    sk_method       sample = {.method = SK_RUNNER_SAMPLE, .args = called_with, .n_args = 2};
+    sk_status       status = weights ? SK_OK : SK_FAIL(err, SK_ENOMEM, "no memory for a test's weights");
+    if (status == SK_OK) status = sk_actor_create(r->runtime, &params, &actor, err);
+    if (status == SK_OK) status = sk_actor_wait(r->runtime, actor, 0, err);
+    if (status == SK_OK) status = sk_actor_call(r->runtime, actor, &sample, &answer, err);
+    if (status == SK_OK) status = sk_get(r->runtime, answer, 0, &bytes, err);
+    if (status == SK_OK) cr_assert_geq(bytes.size, sk_fragment_bytes(&arg->shape, 0));
+    sk_release(r->runtime, &answer);
+    if (actor.id) sk_actor_join(r->runtime, &actor, 1, 0);
+    free(weights);
+    return status;
+}
+static sk_status remote_once(const char *yaml, sk_error *err) {
+    rig       r = {0};
+    char     *text = NULL;
+    sk_status status = sk_config_parse(yaml, "test.yaml", NULL, 0, &r.cfg, err);
+    if (status == SK_OK) status = sk_train_setup_init(&r.setup, r.cfg, err);
+    if (status == SK_OK)
+        status = sk_policy_create(&r.setup.spaces, &r.setup.config.model, SK_FILTER_MEAN_STD, 1, &r.policy, err);
+    if (status == SK_OK) status = rig_runtime(&r.runtime, err);
+    if (status == SK_OK) status = sk__env_text_encode(&r.setup.config, &text, err);
+    if (status == SK_OK) {
+        sk_runner_arg arg = {.shape = {.n_steps = 8, .n_rows = 2, .obs_dim = r.setup.spaces.obs_dim, .n_fragments = 1,
+                                       .action_slots = r.setup.spaces.action_slots},
+                             .spaces = r.setup.spaces, .model = r.setup.config.model, .filter = SK_FILTER_MEAN_STD,
+                             .keep_state = 1, .remote = 1, .n_envs = 2, .n_total_envs = 2,
+                             .n_floats = (int64_t)sk_policy_n_floats(r.policy)};
+        snprintf(arg.isa, sizeof arg.isa, "%s", sk_kernels_get()->level);
+        status = sample_remote(&r, &arg, text, err);
+    }
+    free(text);
+    rig_close(&r);
+    return status;
+}
+static const char *plugin_yaml(void) {
+    return rig_text("algorithm: ppo\nenv: {plugin: %s, name: Drill-v0}\nmodel: {fcnet_hiddens: [8, 8]}\n"
+                    "env_runners: {observation_filter: MeanStdFilter}\nstop: {training_iteration: 2}\n",
+                    rig_plugin("drill"));
+}
+Test(alloc_faults, remote_runner) { fail_each(FAULT_MEMORY, remote_once, plugin_yaml(), 50); }
+
 Test(alloc_faults, inline_runner) { fail_each(FAULT_MEMORY, stream_once, rig_text(tiny_yaml, 0, "thread"), 50); }
 Test(alloc_faults, runners_in_threads) { fail_each(FAULT_MEMORY, stream_once, rig_text(tiny_yaml, 2, "thread"), 100); }
 Test(alloc_faults, runners_in_processes) { fail_each(FAULT_MEMORY, stream_once, rig_text(tiny_yaml, 2, "process"), 40); }
