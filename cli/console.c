@@ -27,6 +27,7 @@ struct sk_console {
     double shown_s;         /* when that was                     */
     sk_console_span report; /* the last report's part of it      */
     bool has_last;
+    bool told_where; /* how other hosts can join           */
     double last_iteration, last_steps, last_s; /* of the last report                 */
     double before_steps, before_s;             /* of the report before its iteration */
 };
@@ -191,19 +192,18 @@ static void set_live(sk_console *self, const char *text) {
 }
 
 void sk_console_waiting(sk_console *self, const sk_train_waiting *waiting) {
-    char text[SK_CONSOLE_LINE], object[SK_CONSOLE_LINE];
-    bool over = waiting->n_joined >= waiting->n_wanted;
+    char count[SK_CONSOLE_LINE], object[SK_CONSOLE_LINE];
+    bool is_over = waiting->n_joined >= waiting->n_wanted;
     snprintf(object, sizeof object, "{\"hosts\":%d,\"wanted\":%d,\"endpoint\":\"%s\"}", waiting->n_joined,
              waiting->n_wanted, waiting->endpoint);
     sk_console_json(self, "waiting", object);
-    if (waiting->n_wanted == 0) text[0] = '\0'; /* what comes of it is said by others */
-    else if (over)
-        snprintf(text, sizeof text, "hosts: %d of %d have joined", waiting->n_joined, waiting->n_wanted);
-    else
-        snprintf(text, sizeof text, "waiting for hosts: %d of %d have joined; join with: skiff node --join %s",
-                 waiting->n_joined, waiting->n_wanted, waiting->endpoint);
-    if (self->live) set_live(self, over ? "" : text);
-    if (text[0] && (over || !self->live)) sk_console_say(self, "%s", text);
+    snprintf(count, sizeof count, "hosts: %d of %d have joined", waiting->n_joined, waiting->n_wanted);
+    if (self->live) set_live(self, is_over ? "" : count);
+    if (is_over && waiting->n_wanted > 0) /* else it is told what comes of it */
+        sk_console_say(self, "%s", count);
+    else if (!is_over && (!self->live || !self->told_where)) /* whole: a live line may be cut */
+        sk_console_say(self, "waiting for %s; join with: skiff node --join %s", count, waiting->endpoint);
+    self->told_where = true;
 }
 
 void sk_console_json(sk_console *self, const char *event, const char *object) {
