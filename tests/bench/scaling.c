@@ -38,8 +38,10 @@ typedef struct options {
 void scaling_config(const scaling_case *c, int n_runners, char *ret_text, size_t size) {
     int rows = c->n_envs * c->n_steps;
     snprintf(ret_text, size,
-             "algorithm: ppo\nenv: CartPole-v1\nseed: 1\nenv_runners: {num_env_runners: %d, num_envs_per_env_runner: %d, "
-             "rollout_fragment_length: %d, placement: %s, sample_timeout_s: 600}\nmodel: {fcnet_hiddens: [64, 64], fcnet_activation: tanh}\n"
+             "algorithm: ppo\nenv: CartPole-v1\nseed: 1\n"
+             "env_runners: {num_env_runners: %d, num_envs_per_env_runner: %d, rollout_fragment_length: %d, "
+             "placement: %s, sample_timeout_s: 600}\n"
+             "model: {fcnet_hiddens: [64, 64], fcnet_activation: tanh}\n"
              "training: {num_epochs: %d, minibatch_size: %d}\nevaluation: {num_episodes: 0}\n"
              "stop: {training_iteration: 1000000}\n",
              n_runners, c->n_envs, c->n_steps, n_runners ? "remote" : "thread", c->n_epochs, rows < 4096 ? rows : 4096);
@@ -47,9 +49,9 @@ void scaling_config(const scaling_case *c, int n_runners, char *ret_text, size_t
 
 /* ---- the command line ---------------------------------------------------------------------------------------- */
 static void usage(const char *why) {
-    fprintf(stderr, "%s\nusage: scaling [--runners 10,50,200] [--per-node 10] [--envs 64] [--steps 128] [--epochs 4] "
-            "[--think MS] [--state BYTES] [--seconds 5] [--mode flood|train|both] [--security curve|plain|both] [--json]\n",
-            why);
+    fprintf(stderr, "%s\nusage: scaling [--runners 10,50,200] [--per-node 10] [--envs 64] [--steps 128] [--epochs 4]\n"
+            "               [--think MS] [--state BYTES] [--seconds 5] [--mode flood|train|both]\n"
+            "               [--security curve|plain|both] [--json]\n", why);
     exit(2);
 }
 
@@ -132,7 +134,8 @@ typedef struct printer {
 
 static void print(const printer *self, const char *what, double value, const char *unit) {
     if (self->json)
-        printf("{\"bench\":\"scaling\",\"row\":\"%s %s\",\"value\":%.6g,\"unit\":\"%s\",\"limit\":null,\"settings\":\"%s\"}\n",
+        printf("{\"bench\":\"scaling\",\"row\":\"%s %s\",\"value\":%.6g,\"unit\":\"%s\",\"limit\":null,"
+               "\"settings\":\"%s\"}\n",
                self->row, what, value, unit, self->settings);
     else
         printf("%-40s %14.5g %s\n", what, value, unit);
@@ -144,9 +147,10 @@ static void print_rows(const options *o, const scaling_shared *s) {
     const scaling_result *r = &s->result;
     printer p = {.json = o->json};
     double  n = (double)r->n_iterations * c->n_runners, us = 1e6 / n;
-    snprintf(p.row, sizeof p.row, "%d runners %s %s", c->n_runners, c->learns ? "train" : "flood", c->plain ? "plain" : "curve");
-    snprintf(p.settings, sizeof p.settings, "%d hosts, fragment %llu B, state %llu B, %.2f ms, %lld iterations", c->n_nodes,
-             (unsigned long long)s->fragment_bytes, (unsigned long long)s->state_bytes, c->think_s * 1e3,
+    snprintf(p.row, sizeof p.row, "%d runners %s %s", c->n_runners, c->learns ? "train" : "flood",
+             c->plain ? "plain" : "curve");
+    snprintf(p.settings, sizeof p.settings, "%d hosts, fragment %llu B, state %llu B, %.2f ms, %lld iterations",
+             c->n_nodes, (unsigned long long)s->fragment_bytes, (unsigned long long)s->state_bytes, c->think_s * 1e3,
              (long long)r->n_iterations);
     if (!o->json) printf("--- %s: %s\n", p.row, p.settings);
     print(&p, "messages", (r->frames_up + r->frames_down) / r->wall_s, "messages/s");
@@ -174,7 +178,8 @@ static void print_rows(const options *o, const scaling_shared *s) {
 
 /* Memory for all processes, with room for a fragment of that shape. */
 static scaling_shared *make_shared(const scaling_case *c, size_t *ret_size) {
-    sk_batch_shape shape = {.n_steps = c->n_steps, .n_rows = c->n_envs, .obs_dim = 4, .action_slots = 1, .n_fragments = 1};
+    sk_batch_shape shape = {.n_steps = c->n_steps, .n_rows = c->n_envs, .obs_dim = 4, .action_slots = 1,
+                            .n_fragments = 1};
     *ret_size = sizeof(scaling_shared) + sk_batch_bytes(&shape) + 4096;
     void *memory = mmap(NULL, *ret_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
@@ -195,7 +200,8 @@ static bool run_case(const options *o, scaling_shared *s, int n_runners, bool le
     if (nodes > 0 && !ended_well(nodes)) good = false;
     if (good) print_rows(o, s);
     else
-        fprintf(stderr, "scaling: %d runners: %s; %s\n", n_runners, s->head_failure[0] ? s->head_failure : "the head has ended",
+        fprintf(stderr, "scaling: %d runners: %s; %s\n", n_runners,
+                s->head_failure[0] ? s->head_failure : "the head has ended",
                 s->nodes_failure[0] ? s->nodes_failure : "the nodes are well");
     s->head_failure[0] = s->nodes_failure[0] = '\0';
     return good;

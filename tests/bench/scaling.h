@@ -31,7 +31,8 @@ typedef struct scaling_result {
     double  wall_s, sample_s, learn_s;   /* of the measured iterations; sample: the learner waits               */
     double  hosts_s, zmq_s, call_s, pump_s; /* CPU: skiff-hosts, libzmq's threads, the caller in sampling, the pump */
     double  frames_up, frames_down, bytes_up, bytes_down; /* in that time, from and to nodes                    */
-    double  base_mb, joined_mb, made_mb, end_mb; /* resident, not shared: before the runtime, with hosts, with runners, at last */
+    /* resident, not shared: before the runtime, with hosts, with runners, at last                                */
+    double  base_mb, joined_mb, made_mb, end_mb;
     double  shared_mb, batch_mb; /* resident and shared at last; of it the learner's batch                       */
     int     n_descriptors;       /* open at last                                                                  */
 } scaling_result;

@@ -37,7 +37,8 @@ static void read_memory(double *ret_own_mb, double *ret_shared_mb) {
     FILE *f = fopen("/proc/self/status", "re");
     *ret_own_mb = *ret_shared_mb = 0.0;
     while (f && fgets(line, sizeof line, f)) {
-        if (sscanf(line, "RssAnon: %ld", &kb) == 1 || sscanf(line, "RssFile: %ld", &kb) == 1) *ret_own_mb += (double)kb / 1e3;
+        if (sscanf(line, "RssAnon: %ld", &kb) == 1 || sscanf(line, "RssFile: %ld", &kb) == 1)
+            *ret_own_mb += (double)kb / 1e3;
         if (sscanf(line, "RssShmem: %ld", &kb) == 1) *ret_shared_mb = (double)kb / 1e3;
     }
     if (f) fclose(f);

@@ -1,5 +1,6 @@
-/* Nodes and their runners, played: each node is a thread with a link of its own, its runners are a few numbers. What they
- * say is what `skiff node` and its workers say; nothing is computed, a runner only waits for as long as a real one needs.
+/* Nodes and their runners, played: each node is a thread with a link of its own, its runners are a few numbers. What
+ * they say is what `skiff node` and its workers say; nothing is computed, a runner only waits for as long as a real one
+ * needs.
  *
  *   down   SPAWN, CREATE, CALL "sample", ANSWER, COPY + CHUNKs of weights, DROP
  *   up     HELLO, REPLY to CREATE; per sample ALLOC of the fragment, ALLOC of the state, their CHUNKs, REPLY */

@@ -53,7 +53,8 @@ static sk_status record(scaling_shared *shared, sk_train_setup *setup, sk_config
     sk_metrics         metrics = {0};
     sk_episode_window  window = {0};
     sk_status          status = sk_train_setup_init(setup, cfg, reterr);
-    if (status == SK_OK) status = sk_policy_create(&setup->spaces, &setup->config.model, SK_FILTER_NONE, 1, &policy, reterr);
+    if (status == SK_OK)
+        status = sk_policy_create(&setup->spaces, &setup->config.model, SK_FILTER_NONE, 1, &policy, reterr);
     if (status == SK_OK) status = sk_runtime_create(&runtime, &rt, reterr);
     sk_stream_params params = {.runtime = rt, .env = setup->env, .config = &setup->config, .policy = policy,
                                .metrics = &metrics, .window = &window};

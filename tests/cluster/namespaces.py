@@ -1,6 +1,7 @@
-"""Hosts as network namespaces for tests: a head's, and one for each further host, joined by cables that can be made long,
-lossy, slow, or cut (namespaces_wire.c). Nothing is made outside of them: the devices lie in the namespaces, whose addresses
-nobody else sees. All that was started is ended by its process id, and every namespace removed, whatever happens.
+"""Hosts as network namespaces for tests: a head's, and one for each further host, joined by cables that can be made
+long, lossy, slow, or cut (namespaces_wire.c). Nothing is made outside of them: the devices lie in the namespaces, whose
+addresses nobody else sees. All that was started is ended by its process id, and every namespace removed, whatever
+happens.
 
     with namespaces.Net("tag", ["n1", "n2"]) as net:
         head = net.start("head", [SKIFF, "train", ...])
@@ -33,7 +34,8 @@ def load():
 
 
 def within(seconds):
-    """A limit that is asked for, 1.5 times as long, and half a second (at most 2) more for each job too many per core."""
+    """A limit that is asked for: 1.5 times as long, and half a second (at most 2) more for each job too many per
+    core."""
     return seconds * 1.5 + min(0.5 * (load() - 1.0), 2.0)
 
 

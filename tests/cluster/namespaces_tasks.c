@@ -3,8 +3,9 @@
  *
  * usage: namespaces_tasks BIND KEY_FILE N_HOSTS SLOW_HOST SECONDS      each worker has $SKIFF_TEST_HOST
  *
- * Says "listening" once hosts can join, then one JSON object: rounds per second alone and meanwhile, and whether the slow
- * host was still fetching at the end of that. Then it waits until all has arrived there too, and says "arrived". */
+ * Says "listening" once hosts can join, then one JSON object: rounds per second alone and meanwhile, and whether the
+ * slow host was still fetching at the end of that. Then it waits until all has arrived there too, and says
+ * "arrived". */
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "skiff/skiff.h"
@@ -118,8 +119,10 @@ static sk_status compare(head *h, double seconds, sk_error *reterr) {
     SK_TRY(submit(h, "namespaces.sum", h->slow, large, &answer, reterr));
     SK_TRY(run_rounds(h, seconds, &meanwhile, reterr));
     sk_status waited = sk_wait(h->rt, &answer, 1, 1, 0, &ended, &n_ended, NULL);
-    if (waited != SK_OK && waited != SK_ETIMEOUT) return SK_FAIL(reterr, waited, "cannot ask for the slow host's answer");
-    printf("{\"alone\": %.3f, \"meanwhile\": %.3f, \"was_fetching\": %s}\n", alone, meanwhile, ended ? "false" : "true");
+    if (waited != SK_OK && waited != SK_ETIMEOUT)
+        return SK_FAIL(reterr, waited, "cannot ask for the slow host's answer");
+    printf("{\"alone\": %.3f, \"meanwhile\": %.3f, \"was_fetching\": %s}\n", alone, meanwhile,
+           ended ? "false" : "true");
     fflush(stdout);
     SK_TRY(check_sum(h, answer, wanted, reterr));
     sk_release(h->rt, &answer);
@@ -157,7 +160,8 @@ static void print_line(void *user, sk_log_level level, const char *line) {
 int main(int argc, char **argv) {
     sk_error err = {0};
     sk_log_set_sink(print_line, NULL);
-    if (argc > 1 && strcmp(argv[1], "worker") == 0) return sk_worker_main(argc - 2, argv + 2, modules, SK_COUNT(modules));
+    if (argc > 1 && strcmp(argv[1], "worker") == 0)
+        return sk_worker_main(argc - 2, argv + 2, modules, SK_COUNT(modules));
     head h = {.n_hosts = argc == 6 ? atoi(argv[3]) : 0};
     if (h.n_hosts < 2 || h.n_hosts > HOSTS_MAX) {
         fprintf(stderr, "usage: namespaces_tasks BIND KEY_FILE N_HOSTS SLOW_HOST SECONDS\n");

@@ -1,11 +1,11 @@
 /* namespaces_wire: a cable between two network namespaces that can be made long, lossy, slow, or cut. It makes a tun
- * device in each of them and carries the packets of one to the other. (Linux's own netem does this too, where the kernel
- * has it.)
+ * device in each of them and carries the packets of one to the other. (Linux's own netem does this too, where the
+ * kernel has it.)
  *
  * usage: namespaces_wire NAMESPACE_A DEVICE_A NAMESPACE_B DEVICE_B
  *
- * Says "ready", then reads lines from its standard input, each four numbers, in force at once:
- *   DELAY [ms, each way]   LOSS [share of packets, each way]   RATE [bytes/s, each way; 0: no limit]   CUT [1: nothing gets through]
+ * Says "ready", then reads lines from its standard input, each four numbers, in force at once and each way:
+ *   DELAY [ms]   LOSS [share of packets]   RATE [bytes/s; 0: no limit]   CUT [1: nothing gets through]
  * and says "set" to each. Ends with its standard input; the devices go with it.
  *
  * Threads: one. */
@@ -113,8 +113,8 @@ static void let_out(way *self, int64_t now_ns) {
     for (packet *p; (p = self->first) && p->due_ns <= now_ns;) {
         self->first = p->next;
         if (!self->first) self->last = NULL;
-        if (!now_is.cut && write(self->to, p->bytes, p->size) < 0 && errno != EIO && errno != EAGAIN && errno != ENOBUFS)
-            die("cannot write a packet");
+        bool is_out = now_is.cut || write(self->to, p->bytes, p->size) >= 0;
+        if (!is_out && errno != EIO && errno != EAGAIN && errno != ENOBUFS) die("cannot write a packet");
         free(p);
     }
 }

@@ -3,8 +3,8 @@
 strangers, dead heads. Whatever the network does, the trained bits are those of one host.
 
 Seconds that are asked for (5 to notice a lost host, 10 to go on elsewhere, 10 for what has no head any more to end) are
-checked with namespaces.within: 1.5 times as long, and a little longer on a busy machine. What was measured is printed. All
-other limits are patience."""
+checked with namespaces.within: 1.5 times as long, and a little longer on a busy machine. What was measured is printed.
+All other limits are patience."""
 import concurrent.futures
 import json
 import os
@@ -42,7 +42,7 @@ def tell(text, *values):
     print("# " + text % values, flush=True)
 
 
-# ---- training ------------------------------------------------------------------------------------------------------------
+# ---- training ------------------------------------------------------------------------------------------------------
 def write_config(net):
     path = os.path.join(net.dir, "run.yaml")
     with open(path, "w") as file:
@@ -100,10 +100,11 @@ def local_sha256(net, steps):
 def same_bits(net):
     result = result_of(net)
     steps = result["num_env_steps_sampled_lifetime"]
-    assert result["params_sha256"] == local_sha256(net, steps), "other parameters than those of one host after %d steps" % steps
+    local = local_sha256(net, steps)
+    assert result["params_sha256"] == local, "other parameters than those of one host after %d steps" % steps
 
 
-# ---- ways that are long and lossy ----------------------------------------------------------------------------------------
+# ---- ways that are long and lossy ----------------------------------------------------------------------------------
 def train_over(tag, delay_ms, loss):
     with Net(tag, ["n1", "n2"]) as net:
         for wire in net.wires.values():
@@ -140,14 +141,15 @@ def a_slow_way_does_not_hold_up_the_others():
                  for host in net.hosts]
         line = head.wait_line('"alone"', timeout=PATIENCE)[1]
         rate = json.loads(line)
-        tell("rounds per second of the fast hosts: %.1f alone, %.1f while one fetches", rate["alone"], rate["meanwhile"])
+        tell("rounds per second of the fast hosts: %.1f alone, %.1f while one fetches", rate["alone"],
+             rate["meanwhile"])
         net.wires["n3"].set(rate=0.0)
         assert head.wait(PATIENCE) == 0, (head.said(), [node.said() for node in nodes])
         assert head.find("arrived") and not head.find("was lost"), head.said()
         assert rate["was_fetching"] and rate["meanwhile"] > 0.4 * rate["alone"], rate
 
 
-# ---- one run that has to go through all of it ----------------------------------------------------------------------------
+# ---- one run that has to go through all of it ----------------------------------------------------------------------
 def raw_talk(net, host, chunks):
     """Send bytes (as Python says them) to the head's port from a host; gives whether the head hung up."""
     program = ("import socket,sys\n"
@@ -267,7 +269,7 @@ def a_run_with_strangers_and_hosts_that_are_cut_off_ends_with_the_bits_of_one_ho
         same_bits(net)
 
 
-# ---- heads that are gone -------------------------------------------------------------------------------------------------
+# ---- heads that are gone -------------------------------------------------------------------------------------------
 def lose_the_head(tag, how):
     with Net(tag, ["n1", "n2"]) as net:
         head = start_training(net, steps=FOR_EVER)
