@@ -211,7 +211,8 @@ int main(int argc, char **argv) {
         usleep(300000 + draw(&random) % 1500000);
         replace_one(pids, &random);
     }
-    CHECK(sk_runtime_wait_hosts(rt, 1, PATIENCE_MS, NULL, &err) == SK_OK, "%s", err.msg);
+    usleep((SK_HOST_LOST_MS + 1000) * 1000); /* those that were killed are counted no more, */
+    CHECK(sk_runtime_wait_hosts(rt, N_NODES, PATIENCE_MS, NULL, &err) == SK_OK, "%s", err.msg); /* the last one is there */
     stop = true;
     for (int i = 0; i < N_THREADS; i++) pthread_join(threads[i], NULL);
     sk__driver *d = rt->driver;
