@@ -28,7 +28,8 @@ typedef struct sk_cluster_run {
     bool resume;
     const char *key_path, *bind; /* nullable */
     /* for sbatch */
-    int64_t n_nodes;
+    const char *nodes;            /* "3"; "2-3": at least 2 */
+    int64_t n_nodes_min, n_nodes; /* the same               */
     const char *partition, *time; /* nullable */
     const char *const *sbatch;    /* options as they stand */
     int n_sbatch;
@@ -45,6 +46,9 @@ int sk_cluster_child(int argc, char **argv); /* child PARENT COMMAND [ARGUMENT .
 /* A line on standard error, with the time: "12:03:59 cluster: ...". */
 void sk_cluster_say(const char *fmt, ...) SK_PRINTF(1, 2);
 
+/* Overrides that say how the head runs: room for SK_CLUSTER_SETTINGS, behind the user's. `bind` is "cluster.bind=...". */
+enum { SK_CLUSTER_SETTINGS = 4 };
+int sk_cluster_add_settings(const char **words, const char *bind);
 /* Can `wanted` (nullable) be a place to listen at? SK_EINVAL. */
 SK_NODISCARD sk_status sk_cluster_check_bind(const char *wanted, sk_error *reterr);
 /* Where the head listens: `wanted` (nullable: the address by which this host reaches the others, loopback if there are
@@ -70,7 +74,7 @@ SK_NODISCARD sk_status sk_slurm_job_parse(const char *text, sk_slurm_job *ret_jo
 SK_NODISCARD sk_status sk_slurm_job_ask(const char *job, sk_slurm_job *ret_job, sk_error *reterr);
 /* Has a job of this state ended for good? */
 bool sk_slurm_job_has_ended(const sk_slurm_job *job);
-/* Start the job anew, as Slurm does after the loss of a host. */
+/* Start the job anew, as Slurm does after the loss of a host. The caller is about to be ended with it. */
 SK_NODISCARD sk_status sk_slurm_requeue(const char *job, sk_error *reterr);
 
 typedef struct sk_slurm_hosts {

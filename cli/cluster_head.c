@@ -38,6 +38,7 @@ typedef struct host {
     int64_t start_ns, retry_ns;
     int backoff_ms;
     bool unusable;    /* as told: Slurm says it is down, or not ours */
+    char how[64];     /* its last srun ended                         */
 } host;
 
 typedef struct head {
@@ -57,7 +58,7 @@ typedef struct head {
 /* ---- before the run ---- */
 static int fail(sk_status status, const sk_error *err) {
     sk_cluster_say("error: %s", err->msg);
-    return sk_exit_code_of_input(status);
+    return status == SK_EINVAL || status == SK_ECONFIG ? SK_EXIT_USAGE : SK_EXIT_FAILED;
 }
 
 static sk_status check_allocation(head *self, sk_error *reterr) {
@@ -128,6 +129,15 @@ static sk_status prepare(head *self, sk_error *reterr) {
 }
 
 /* ---- children ---- */
+/* The key that the nodes have is train's, too. */
+int sk_cluster_add_settings(const char **words, const char *bind) {
+    words[0] = "env_runners.placement=remote";
+    words[1] = "cluster.encrypt=true";
+    words[2] = "cluster.key_file=''";
+    words[3] = bind;
+    return SK_CLUSTER_SETTINGS;
+}
+
 static sk_status start_train(head *self, sk_error *reterr) {
     const char *words[TRAIN_WORDS + SK_CLUSTER_OVERRIDES_MAX];
     char bind[SK_CLUSTER_ENDPOINT + 16], n_hosts[48];
@@ -139,8 +149,7 @@ static sk_status start_train(head *self, sk_error *reterr) {
     if (self->run->file) words[n++] = self->run->file;
     words[n++] = n_hosts; /* what the user says comes later and wins */
     for (int i = 0; i < self->run->n_overrides; i++) words[n++] = self->run->overrides[i];
-    words[n++] = "env_runners.placement=remote";
-    words[n++] = bind;
+    n += sk_cluster_add_settings(words + n, bind);
     if (self->run->run_dir) {
         words[n++] = "--run-dir";
         words[n++] = self->run->run_dir;
@@ -162,13 +171,13 @@ static void start_host(head *self, host *h) {
     snprintf(restarts, sizeof restarts, "%d", self->job.restarts);
     snprintf(cpus, sizeof cpus, "%d", h->cpus > 0 ? h->cpus : 1);
     const char *const words[] = {"srun", job, "--overlap", "--nodes=1", "--ntasks=1", node_list, "--kill-on-bad-exit=0",
-                                 "--no-kill", "--input=none", "--unbuffered", "--export=ALL", "--cpu-bind=none",
+                                 "--no-kill", "--input=none", "--unbuffered", "--export=ALL",
                                  "--mem=0", "--quiet",
                                  /* its one task */
                                  self->program, "cluster", "host", self->id, restarts,
                                  self->job.is_batch && self->here ? self->here : "-",
                                  self->program, "node", "--join", self->join, "--name", h->name, "--cpus", cpus,
-                                 "--wait", "60", NULL};
+                                 "--wait", "10", NULL};
     h->start_ns = sk_clock_now_ns();
     if (sk_process_start(words, &h->pid, &err) != SK_OK) {
         h->pid = 0;
@@ -177,16 +186,12 @@ static void start_host(head *self, host *h) {
     }
 }
 
-static void on_srun_end(head *self, host *h, int wait_status) {
-    char how[64];
+static void on_srun_end(host *h, int wait_status) {
     int64_t now_ns = sk_clock_now_ns();
     if (now_ns - h->start_ns > (int64_t)STEADY_MS * 1000000) h->backoff_ms = BACKOFF_MS;
     h->pid = 0;
     h->retry_ns = now_ns + (int64_t)h->backoff_ms * 1000000;
-    sk_process_how(wait_status, how);
-    if (self->train)
-        sk_cluster_say("the node of host %s ended (%s); Slurm is asked about it in %g s", h->name, how,
-                       h->backoff_ms / 1000.0);
+    sk_process_how(wait_status, h->how);
     h->backoff_ms = h->backoff_ms * 2 < BACKOFF_MAX_MS ? h->backoff_ms * 2 : BACKOFF_MAX_MS;
 }
 
@@ -205,7 +210,7 @@ static void reap(head *self) {
             self->train_status = wait_status;
         }
         for (int i = 0; i < self->names.n; i++)
-            if (self->hosts[i].pid == pid) on_srun_end(self, &self->hosts[i], wait_status);
+            if (self->hosts[i].pid == pid) on_srun_end(&self->hosts[i], wait_status);
     }
 }
 
@@ -230,6 +235,7 @@ static void judge_host(head *self, host *h, const sk_slurm_hosts *ours, const ch
     bool member = sk_slurm_hosts_have(ours, h->name);
     if (member && sk_slurm_state_is_up(state)) {
         if (h->unusable) sk_cluster_say("host %s is back (%s)", h->name, state);
+        else sk_cluster_say("what ran on host %s ended (%s); Slurm says %s: it starts again", h->name, h->how, state);
         h->unusable = false;
         start_host(self, h);
         return;
@@ -274,7 +280,7 @@ static void take_signals(head *self) {
     struct signalfd_siginfo info;
     while (read(self->signals, &info, sizeof info) == sizeof info) {
         if (info.ssi_signo == SIGCHLD) continue;
-        if (!self->asked_to_stop)
+        if (!self->asked_to_stop && self->train)
             sk_cluster_say("%s: the run ends with a checkpoint",
                            info.ssi_signo == SIGINT ? "interrupted" : "asked to end");
         self->asked_to_stop = true;

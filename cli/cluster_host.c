@@ -1,7 +1,7 @@
 /* skiff cluster host: on each host of an allocation, as the one task of its srun. It keeps `skiff node` running as a
- * child for as long as Slurm says that the job is there. When the head's host is lost, the job has nobody left who would
- * ask Slurm for a new start (it goes on without that host, as it was told to when others are lost): the hosts that are
- * left do. */
+ * child for as long as Slurm says that the job is there. When the head's host is lost, the job has nobody left who
+ * would ask Slurm for a new start (it goes on without that host, as it was told to when others are lost): the hosts
+ * that are left do. */
 #include "cli/cluster.h"
 #include "cli/exit_code.h"
 #include "core/base/clock.h"
@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BACKOFF_MS = 1000, BACKOFF_MAX_MS = 30000, GRACE_MS = 8000, STEADY_MS = 60000 };
+enum { BACKOFF_MS = 1000, BACKOFF_MAX_MS = 15000, GRACE_MS = 8000, STEADY_MS = 60000 };
 
 typedef struct keeper {
     const char *job, *head_host; /* "-": nobody can start this job anew */

@@ -150,11 +150,11 @@ bool sk_slurm_hosts_have(const sk_slurm_hosts *self, const char *name) {
     return false;
 }
 
-/* A word and flags. '*' does not answer; '~' '#' '!' '%' '^' are off, starting or stopping; '$' maintenance, '@' and '-'
- * are plans for later. */
+/* A word and flags: '*' does not answer; '~' '#' '!' '%' '^' are off, starting or stopping; '$' is maintenance, '@' and
+ * '-' are plans for later. */
 bool sk_slurm_state_is_up(const char *state) {
-    static const char *const up[] = {"idle", "mixed",    "mix",  "allocated", "alloc", "completing", "comp", "draining",
-                                     "drng", "reserved", "resv", "planned",   "plnd",  "maint"};
+    static const char *const up[] = {"idle",     "mixed", "mix",      "allocated", "alloc",   "completing", "comp",
+                                     "draining", "drng",  "reserved", "resv",      "planned", "plnd",       "maint"};
     size_t length = strspn(state, "abcdefghijklmnopqrstuvwxyz_");
     if (strpbrk(state + length, "*~#!%^")) return false;
     for (int i = 0; i < SK_COUNT(up); i++)

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,8 +25,8 @@
 enum {
     SUBMIT_MS = 60000,
     LOOK_MS = 250,       /* at the log                                                              */
-    ASK_SOON_MS = 2000,  /* between two questions to Slurm, while something happens                 */
-    ASK_LATE_MS = 10000, /* while nothing does                                                      */
+    ASK_SOON_MS = 2000,  /* between two questions to Slurm, when the job waits, or begins or ends   */
+    ASK_LATE_MS = 10000, /* and else                                                                */
     TAIL_BYTES = 4096,   /* of its log that --follow begins with                                    */
     SBATCH_WORDS = 64
 };
@@ -36,24 +37,27 @@ static int fail(int code, const sk_error *err) {
 }
 
 /* ---- checks ---- */
-/* What a run comes to, as the head will run it; also how many runners it has. */
-static sk_status check_config(const sk_cluster_run *run, int64_t *ret_n_runners, sk_error *reterr) {
-    const char *overrides[SK_CLUSTER_OVERRIDES_MAX + 3];
-    char n_hosts[48], path[SK_CLUSTER_PATH], text[32];
+/* What a run comes to, as the head will run it; also how many cpus a host needs so that all runners find room on the
+ * fewest hosts there may be: as --nodes says, or when one is lost. */
+static sk_status check_config(const sk_cluster_run *run, double *ret_n_cpus, sk_error *reterr) {
+    const char *overrides[SK_CLUSTER_OVERRIDES_MAX + SK_CLUSTER_SETTINGS + 1];
+    char n_hosts[48], path[SK_CLUSTER_PATH], runners[32], cpus[32];
     int n = 0;
     snprintf(n_hosts, sizeof n_hosts, "cluster.num_hosts=%" PRId64, run->n_nodes);
     overrides[n++] = n_hosts;
     for (int i = 0; i < run->n_overrides; i++) overrides[n++] = run->overrides[i];
-    overrides[n++] = "env_runners.placement=remote";
-    overrides[n++] = "cluster.bind=tcp://127.0.0.1:0";
+    n += sk_cluster_add_settings(overrides + n, "cluster.bind=tcp://127.0.0.1:0");
     int size = snprintf(path, sizeof path, "%s/config.yaml", run->run_dir ? run->run_dir : "");
     if (size < 0 || (size_t)size >= sizeof path)
         return SK_FAIL(reterr, SK_EINVAL, "the name of the run folder is too long");
     SK_AUTO(sk_config) cfg = NULL;
     SK_TRY(sk_config_open(run->file ? run->file : path, overrides, n, &cfg, reterr));
-    SK_TRY(sk_config_peek(cfg, "env_runners.num_env_runners", "2", text, sizeof text, reterr));
-    *ret_n_runners = strtoll(text, NULL, 10);
-    return sk_train_resolve(cfg, NULL, reterr);
+    SK_TRY(sk_config_peek(cfg, "env_runners.num_env_runners", "2", runners, sizeof runners, reterr));
+    SK_TRY(sk_config_peek(cfg, "env_runners.num_cpus_per_env_runner", "1", cpus, sizeof cpus, reterr));
+    SK_TRY(sk_train_resolve(cfg, NULL, reterr));
+    int64_t n_left = run->n_nodes_min < run->n_nodes || run->n_nodes == 1 ? run->n_nodes_min : run->n_nodes - 1;
+    *ret_n_cpus = (double)((strtoll(runners, NULL, 10) + n_left - 1) / n_left) * strtod(cpus, NULL);
+    return SK_OK;
 }
 
 static sk_status check_key(const char *path, sk_error *reterr) {
@@ -86,6 +90,17 @@ static sk_status make_folder(const sk_cluster_run *run, const char *stem, char r
     if (snprintf(ret_path, SK_CLUSTER_PATH, "%s", full) >= SK_CLUSTER_PATH)
         return SK_FAIL(reterr, SK_EINVAL, "the name of the run folder is too long");
     return SK_OK;
+}
+
+/* Nothing came of it: a folder that was made for it goes. */
+static void remove_folder(const char *folder) {
+    static const char *const names[] = {"metrics.jsonl", "log.txt"};
+    char path[SK_CLUSTER_PATH + 32];
+    for (int i = 0; i < SK_COUNT(names); i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        (void)unlink(path);
+    }
+    (void)rmdir(folder); /* not if there is anything else */
 }
 
 /* ---- what is submitted ---- */
@@ -175,14 +190,13 @@ static bool add_own(submission *self, char *text) {
 /* A job goes on without hosts that Slurm loses (--no-kill), and is told a minute before its time is over. What the user
  * says comes last and wins. */
 static sk_status describe(submission *self, const sk_cluster_run *run, const char *stem, const char *folder,
-                          int64_t n_runners, sk_error *reterr) {
-    static const char *const always[] = {"sbatch",    "--parsable",         "--ntasks-per-node=1",
-                                         "--requeue", "--open-mode=append", "--no-kill", "--signal=B:TERM@60"};
-    int64_t cpus = (n_runners + run->n_nodes - 1) / run->n_nodes;
+                          double n_cpus, sk_error *reterr) {
+    static const char *const always[] = {"sbatch",  "--parsable", "--requeue", "--open-mode=append", "--no-kill",
+                                         "--signal=B:TERM@60"};
     for (int i = 0; i < SK_COUNT(always); i++) self->words[self->n++] = always[i];
     bool good = add_own(self, print_new("--job-name=skiff-%s", stem)) &&
-                add_own(self, print_new("--nodes=%" PRId64, run->n_nodes)) &&
-                add_own(self, print_new("--cpus-per-task=%" PRId64, cpus > 0 ? cpus : 1)) &&
+                add_own(self, print_new("--nodes=%s", run->nodes)) &&
+                add_own(self, print_new("--cpus-per-task=%.0f", n_cpus > 1.0 ? ceil(n_cpus) : 1.0)) &&
                 add_own(self, log_option(folder)) &&
                 (!run->partition || add_own(self, print_new("--partition=%s", run->partition))) &&
                 (!run->time || add_own(self, print_new("--time=%s", run->time)));
@@ -191,12 +205,12 @@ static sk_status describe(submission *self, const sk_cluster_run *run, const cha
     return good ? SK_OK : SK_FAIL(reterr, SK_ENOMEM, "no memory for what sbatch is told");
 }
 
-static sk_status submit(const sk_cluster_run *run, const char *stem, const char *folder, int64_t n_runners,
+static sk_status submit(const sk_cluster_run *run, const char *stem, const char *folder, double n_cpus,
                         char ret_job[32], sk_error *reterr) {
     submission what = {0};
     sk_process_said said = {0};
     char *script = NULL;
-    sk_status status = describe(&what, run, stem, folder, n_runners, reterr);
+    sk_status status = describe(&what, run, stem, folder, n_cpus, reterr);
     if (status == SK_OK) status = write_script(run, folder, &script, reterr);
     if (status == SK_OK) status = sk_process_run(what.words, script, SUBMIT_MS, &said, reterr);
     for (int i = 0; i < what.n_own; i++) free(what.own[i]);
@@ -225,21 +239,22 @@ typedef struct follower {
     char last; /* character of the log that was shown */
 } follower;
 
-/* Show what is new in the log; true: something was. */
+/* Show what is new in the log; true: the head's keeper, which says little, was among those who spoke. */
 static bool show_log(follower *self) {
-    char block[8192];
-    bool any = false;
+    char block[8192 + 1];
+    bool keeper = false;
     int fd = *self->log ? open(self->log, O_RDONLY | O_CLOEXEC) : -1;
     struct stat st;
     if (fd < 0) return false;
     if (self->at < 0) self->at = fstat(fd, &st) == 0 && st.st_size > TAIL_BYTES ? st.st_size - TAIL_BYTES : 0;
-    for (ssize_t n; (n = pread(fd, block, sizeof block, self->at)) > 0; self->at += n) {
+    for (ssize_t n; (n = pread(fd, block, sizeof block - 1, self->at)) > 0; self->at += n) {
         fwrite(block, 1, (size_t)n, stderr);
         self->last = block[n - 1];
-        any = true;
+        block[n] = '\0';
+        keeper |= strstr(block, " cluster: ") != NULL;
     }
     close(fd);
-    return any;
+    return keeper;
 }
 
 SK_PRINTF(2, 3) static void tell(follower *self, const char *fmt, ...) {
@@ -262,6 +277,8 @@ static sk_status ask(follower *self, sk_slurm_job *ret_job) {
     self->slurm_is_away = is_away;
     SK_TRY(status);
     bool waits = strcmp(ret_job->state, "PENDING") == 0;
+    if (strcmp(ret_job->reason, "None") == 0) strcpy(ret_job->reason, "new");
+    if (sk_slurm_job_has_ended(ret_job)) return SK_OK;
     if (!self->asked || strcmp(self->was.state, ret_job->state) != 0 || self->was.restarts != ret_job->restarts ||
         (waits && strcmp(self->was.reason, ret_job->reason) != 0) || strcmp(self->was.hosts, ret_job->hosts) != 0)
         tell(self, "job %s is %s%s%s%s%s%s", self->job, ret_job->state, waits ? " (" : "", waits ? ret_job->reason : "",
@@ -286,19 +303,17 @@ static int leave(follower *self) {
 
 /* Look at the log and at the job until that has ended, or a signal stops us. */
 static sk_status look(follower *self, sk_slurm_job *ret_job) {
-    int64_t soon_ns = 0, late_ns = 0; /* when Slurm is asked: if the log speaks, and if not */
-    bool spoke = true;
+    int64_t asked_ns = -(int64_t)ASK_LATE_MS * 1000000, lively_ns = 0; /* something happens until then */
     while (!stopped) {
-        spoke |= show_log(self);
         int64_t now_ns = sk_clock_now_ns();
-        if (now_ns >= late_ns || (spoke && now_ns >= soon_ns)) {
-            bool was_running = self->asked && strcmp(self->was.state, "RUNNING") == 0;
+        if (show_log(self)) lively_ns = now_ns + (int64_t)ASK_LATE_MS * 1000000;
+        int64_t pause_ms = now_ns < lively_ns ? ASK_SOON_MS : ASK_LATE_MS;
+        if (now_ns - asked_ns >= pause_ms * 1000000) {
             sk_status status = ask(self, ret_job);
             if (status == SK_ENOTFOUND || (status == SK_OK && sk_slurm_job_has_ended(ret_job))) return status;
-            spoke = status == SK_OK && !was_running; /* what waits or starts is looked at more often */
-            now_ns = sk_clock_now_ns();
-            soon_ns = now_ns + (int64_t)ASK_SOON_MS * 1000000;
-            late_ns = now_ns + (int64_t)ASK_LATE_MS * 1000000;
+            asked_ns = sk_clock_now_ns();
+            if (status == SK_OK && strcmp(ret_job->state, "RUNNING") != 0)
+                lively_ns = asked_ns + (int64_t)ASK_LATE_MS * 1000000;
         }
         nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000L}, NULL);
     }
@@ -335,10 +350,10 @@ int sk_cluster_follow(const char *job) {
 
 int sk_cluster_submit(const sk_cluster_run *run) {
     sk_error err = {0};
-    int64_t n_runners = 0;
+    double n_cpus = 1;
     char stem[128], folder[SK_CLUSTER_PATH], job[32];
     find_stem(run->file, stem);
-    sk_status status = check_config(run, &n_runners, &err);
+    sk_status status = check_config(run, &n_cpus, &err);
     if (status == SK_OK) status = check_key(run->key_path, &err);
     if (status == SK_OK) status = make_folder(run, stem, folder, &err);
     if (status != SK_OK) return fail(status == SK_EIO ? SK_EXIT_FAILED : sk_exit_code_of_input(status), &err);
@@ -346,8 +361,11 @@ int sk_cluster_submit(const sk_cluster_run *run) {
     follower self = {.job = job};
     if (snprintf(self.log, sizeof self.log, "%s/slurm.log", folder) >= (int)sizeof self.log) self.log[0] = '\0';
     self.at = stat(self.log, &st) == 0 ? st.st_size : 0; /* what earlier jobs said is known */
-    status = submit(run, stem, folder, n_runners, job, &err);
-    if (status != SK_OK) return fail(SK_EXIT_FAILED, &err);
+    status = submit(run, stem, folder, n_cpus, job, &err);
+    if (status != SK_OK) {
+        if (!run->run_dir) remove_folder(folder);
+        return fail(SK_EXIT_FAILED, &err);
+    }
     sk_cluster_say("job %s; what it says is kept in %s", job, self.log);
     if (!run->no_wait) return follow(&self);
     printf("%s\n", job);

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { NODES_MAX = 1023 }; /* hosts of a run */
+
 static const char usage[] =
     "skiff cluster slurm [OPTION ...] -- train FILE.yaml [key.path=value ...] [--run-dir DIR] [--resume]\n"
     "       skiff cluster slurm --follow JOB\n"
@@ -77,13 +79,26 @@ static int parse_command(sk_cluster_run *run, const sk_args *args) {
     return code == SK_ARGS_GO ? find_files(run, &parsed) : code;
 }
 
+/* "3" or "2-3". */
+static bool read_nodes(sk_cluster_run *run) {
+    char *end;
+    run->n_nodes = run->n_nodes_min = strtol(run->nodes, &end, 10);
+    if (end != run->nodes && *end == '-') run->n_nodes = strtol(end + 1, &end, 10);
+    bool digits = run->nodes[strspn(run->nodes, "0123456789-")] == '\0' && end > run->nodes && end[-1] != '-';
+    bool good = digits && *end == '\0' && run->n_nodes_min >= 1 && run->n_nodes_min <= run->n_nodes &&
+                run->n_nodes <= NODES_MAX;
+    if (!good)
+        fprintf(stderr, "--nodes: got \"%s\", wanted a number from 1 to %d, or two like 2-3\n", run->nodes, NODES_MAX);
+    return good;
+}
+
 static int run_slurm(int argc, char **argv) {
-    sk_cluster_run run = {.n_nodes = 2};
+    sk_cluster_run run = {.nodes = "2"};
     sk_arg_texts sbatch = {0};
     const char *follow = NULL;
     sk_error err = {0};
     sk_arg options[] = {
-        {"--nodes", SK_ARG_INT, &run.n_nodes, 1, 10000, "hosts (2)"},
+        {"--nodes", SK_ARG_TEXT, &run.nodes, 0, 0, "hosts (2); MIN-MAX: as many as there are, at each start"},
         {"--partition", SK_ARG_TEXT, &run.partition, 0, 0, "of Slurm's (its default)"},
         {"--time", SK_ARG_TEXT, &run.time, 0, 0,
          "limit of one allocation, as sbatch takes it; the run goes on in the next"},
@@ -105,6 +120,7 @@ static int run_slurm(int argc, char **argv) {
     run.n_sbatch = sbatch.n;
     code = parse_command(&run, &args);
     if (code != SK_ARGS_GO) return code;
+    if (!read_nodes(&run)) return SK_EXIT_USAGE;
     if (sk_cluster_check_bind(run.bind, &err) != SK_OK) {
         fprintf(stderr, "error: %s\n", err.msg);
         return SK_EXIT_USAGE;

@@ -1,5 +1,6 @@
-"""A Slurm of its own for tests: munged, slurmctld and three slurmd (n1, n2, n3) on this one host, in a temporary folder,
-on free ports, without accounting. It touches no other Slurm and no other munge, and takes all it started with it.
+"""A Slurm of its own for tests: munged, slurmctld and three slurmd (n1, n2, n3) on this one host, in a temporary
+folder, on free ports, without accounting. It touches no other Slurm and no other munge, and takes all it started with
+it.
 
     with slurm_rig.Rig() as rig:
         job = rig.output("sbatch", "--parsable", ...)
@@ -21,7 +22,7 @@ MARK = "SKIFF_SLURM_RIG"
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "sinfo", "squeue", "scancel")
 
 # SlurmdTimeout is how soon a dead slurmd's node is down. cred_expire is how long a requeued job waits before it starts
-# again (Slurm's default is 120 s). config_overrides lets three nodes of two CPUs each be on any machine.
+# again (Slurm's default is 120 s). config_overrides lets three nodes of eight CPUs each be on any machine.
 CONF = """
 ClusterName=skiff
 SlurmctldHost={host}(127.0.0.1)
@@ -145,7 +146,7 @@ class Rig:
             file.write(os.urandom(128))
         text = CONF.format(host=host, dir=self.dir, ctld_port=ports[0], slurmd_timeout=self.slurmd_timeout_s)
         for node, port in zip(NODES, ports[1:]):
-            text += "NodeName=%s NodeHostname=%s NodeAddr=127.0.0.1 Port=%d CPUs=2 RealMemory=1000 State=UNKNOWN\n" % (
+            text += "NodeName=%s NodeHostname=%s NodeAddr=127.0.0.1 Port=%d CPUs=8 RealMemory=1000 State=UNKNOWN\n" % (
                 node, host, port)
         text += "PartitionName=test Nodes=%s Default=YES MaxTime=60 State=UP\n" % ",".join(NODES)
         with open(self.conf(), "w") as file:
@@ -208,14 +209,14 @@ class Rig:
         return done.stdout.strip()
 
     def wait(self, is_done, timeout_s, what):
-        """Seconds until is_done() is true."""
+        """Seconds until is_done() is true. `what` is a text, or makes one when it is wanted."""
         start = time.monotonic()
         while not is_done():
             for name, daemon in self.daemons.items():
                 if daemon.poll() is not None and name in ("munged", "slurmctld"):
                     raise RuntimeError("%s ended with %s:\n%s" % (name, daemon.returncode, self.log_of(name)))
             if time.monotonic() > start + timeout_s:
-                raise RuntimeError("no %s within %g s" % (what, timeout_s))
+                raise RuntimeError("no %s within %g s" % (what() if callable(what) else what, timeout_s))
             time.sleep(0.05)
         return time.monotonic() - start
 
