@@ -26,7 +26,8 @@ enum {
     SPIN_SKIPS = 100,
     ROUTING_SIZE = 9, /* 'N' + u64: ids that begin with zero belong to ZeroMQ       */
     ALIGN = 16,
-    HIGH_WATER = 256,     /* messages to and from one peer that wait                */
+    HIGH_WATER = 256,     /* messages to one peer that wait                         */
+    HIGH_WATER_IN = 16,   /* from one peer: a head of many has not much of each      */
     CURVE_BYTES = 64,     /* what encryption adds to a message; 33, by RFC 26       */
     HANDSHAKE_MS = 5000,  /* who says nothing is shown out                          */
     RECONNECT_MS = 100, RECONNECT_MAX_MS = 2000,
@@ -214,7 +215,7 @@ static sk_status set_common(sk_link *self, const sk__endpoint *endpoint, sk_erro
     const int_option options[] = {
         {ZMQ_LINGER, 0},
         {ZMQ_SNDHWM, HIGH_WATER},
-        {ZMQ_RCVHWM, HIGH_WATER},
+        {ZMQ_RCVHWM, HIGH_WATER_IN},
         {ZMQ_IPV6, endpoint->wants_ipv6},
         {ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS},
         {ZMQ_TCP_KEEPALIVE, 1},
