@@ -131,7 +131,8 @@ const sk_message *fake_next(fake *self) {
 const sk_message *fake_expect(fake *self, sk_message_kind kind) {
     const sk_message *message = fake_next(self);
     bool              is_about_blocking = kind == SK_MSG_BLOCKED || kind == SK_MSG_UNBLOCKED;
-    while (!is_about_blocking && (message->kind == SK_MSG_BLOCKED || message->kind == SK_MSG_UNBLOCKED))
+    while ((!is_about_blocking && message->kind == SK_MSG_UNBLOCKED) ||
+           (kind != SK_MSG_BLOCKED && message->kind == SK_MSG_BLOCKED))
         message = fake_next(self);
     cr_assert_eq(message->kind, kind, "wanted a message of kind %d, got %d: %.*s", kind, message->kind,
                  message->status ? (int)self->payload.size : 0, (const char *)self->payload.data);

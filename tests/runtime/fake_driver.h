@@ -38,7 +38,7 @@ void fake_send_raw(fake *self, const void *bytes, size_t size);
 /* The next message, checked; IDS, ALLOC and FREE are dealt with. Its payload is in self->payload. */
 const sk_message *fake_next(fake *self);
 /* The next one has to be of this kind. Passes over BLOCKED and UNBLOCKED, which any wait on a slow machine may say,
- * unless one of them is wanted. */
+ * unless one of them is wanted; and over BLOCKED before UNBLOCKED, since a wait may say it again. */
 const sk_message *fake_expect(fake *self, sk_message_kind kind);
 /* Is nothing more said within a moment? */
 bool fake_is_silent(fake *self);

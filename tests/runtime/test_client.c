@@ -132,6 +132,27 @@ Test(client, waits_for_some_of_many) {
     fake_stop(driver);
 }
 
+/* So that the driver knows whether what it has sent may yet end the wait. */
+Test(client, tells_again_that_it_waits_after_what_did_not_end_its_wait) {
+    fake          *driver = fake_start(&module);
+    const uint64_t ids[] = {21, 22, 23};
+    fake_run_with(driver, 7, "t.wait_two", ids, sizeof ids, 1);
+    for (int i = 0; i < 3; i++) fake_expect(driver, SK_MSG_ACQUIRE);
+    for (int i = 0; i < 3; i++) fake_expect(driver, SK_MSG_FETCH);
+    int64_t n_heard = fake_expect(driver, SK_MSG_BLOCKED)->a;
+    cr_assert(fake_is_silent(driver), "once is enough");
+    fake_value(driver, 23, "c", 1);
+    const sk_message *again = fake_expect(driver, SK_MSG_BLOCKED);
+    cr_assert_eq(again->job, 7);
+    cr_assert_eq(again->a, n_heard + 1, "%lld, then %lld", (long long)n_heard, (long long)again->a);
+    fake_value(driver, 21, "a", 1);
+    fake_expect(driver, SK_MSG_UNBLOCKED);
+    fake_value(driver, 22, "b", 1);
+    fake_expect(driver, SK_MSG_REPLY);
+    fake_expect(driver, SK_MSG_RELEASE);
+    fake_stop(driver);
+}
+
 /* ---- waiting jobs and others ------------------------------------------------------------------------------------- */
 Test(client, lets_others_have_tasks_while_it_waits) {
     fake    *driver = fake_start(&module);
