@@ -13,7 +13,7 @@
 #define TICK_NS (20 * MS)
 #define ASLEEP_NS (1500 * MS)
 #define NAMED_MAX 6          /* workers of a lost host in the log */
-#define REFUSALS_MAX 8       /* of unknown sessions, a second */
+#define REFUSALS_MAX 32      /* a second: unknown sessions that are told so, lines of the log */
 
 /* ---- asked by others ------------------------------------------------------------------------------------- */
 sk__host *sk__host_at(const sk__driver *d, int number) {
@@ -48,8 +48,8 @@ sk_status sk__program_wait_hosts(sk__driver *d, int n, int timeout_ms, int *ret_
     sk__driver_leave(d);
     if (ret_n) *ret_n = n_up;
     if (status == SK_ETIMEOUT)
-        return SK_FAIL(reterr, SK_ETIMEOUT, "%d of %d hosts have joined after %.1f s; they can join at %s%s%.100s", n_up,
-                       n, timeout_ms * 1e-3, d->board->endpoint, *refusal ? "; the last refusal: " : "", refusal);
+        return SK_FAIL(reterr, SK_ETIMEOUT, "%d of %d hosts have joined after %.1f s; they can join at %s%s%.100s",
+                       n_up, n, timeout_ms * 1e-3, d->board->endpoint, *refusal ? "; the last refusal: " : "", refusal);
     if (status == SK_EINTERRUPTED)
         return SK_FAIL(reterr, SK_EINTERRUPTED, "interrupted with %d of %d hosts there", n_up, n);
     return status;
@@ -146,20 +146,25 @@ static void refuse(sk__hosts *self, uint64_t session, bool again, const char *wh
         sk_log(SK_LOG_DEBUG, "a host that was refused could not be told");
 }
 
-/* Unknown ones may be many, and may never stop. */
-static void refuse_unknown(sk__hosts *self, uint64_t session, int64_t now_ns) {
+/* Those that are refused may be many, and may never stop. */
+static bool are_few(sk__hosts *self, int64_t now_ns) {
     if (now_ns - self->refused_ns > 1000 * MS) {
         self->refused_ns = now_ns;
         self->n_refused_now = 0;
     }
-    if (self->n_refused_now++ >= REFUSALS_MAX) return;
-    refuse(self, session, true, "you are not known here (any more): join anew");
+    return self->n_refused_now++ < REFUSALS_MAX;
 }
 
-static void refuse_join(sk__hosts *self, const sk_link_frame *frame, const sk_error *why) {
+static void refuse_unknown(sk__hosts *self, uint64_t session, int64_t now_ns) {
+    if (are_few(self, now_ns)) refuse(self, session, true, "you are not known here (any more): join anew");
+}
+
+/* Each is answered, or it would wait. */
+static void refuse_join(sk__hosts *self, const sk_link_frame *frame, int64_t now_ns, const sk_error *why) {
     const sk_wire_join *join = frame->payload;
     snprintf(self->last_refusal, sizeof self->last_refusal, "%s: %.150s", join->name, why->msg);
-    sk_log(SK_LOG_WARN, "host %s (process %d there) may not join: %s", join->name, join->pid, why->msg);
+    if (are_few(self, now_ns))
+        sk_log(SK_LOG_WARN, "host %s (process %d there) may not join: %s", join->name, join->pid, why->msg);
     refuse(self, frame->session, false, why->msg);
 }
 
@@ -281,13 +286,14 @@ static void throw_out(sk__host *self, const char *why) {
 }
 
 /* ---- frames ---------------------------------------------------------------------------------------------- */
-/* Its clock and how far it is away. The shortest round trip lately counts; it is forgotten slowly, since clocks drift. */
+/* Its clock and how far it is away. The shortest round trip lately counts; it is forgotten slowly: clocks drift. */
 static void on_beat(sk__host *self, const sk_link_frame *frame, int64_t now_ns) {
     self->beat_a = (int64_t)frame->a;
     self->beat_at_ns = now_ns;
     int64_t trip_ns = frame->b == 0 ? -1 : now_ns - (int64_t)frame->b;
     self->round_trip_ns += self->round_trip_ns / 64;
-    if (trip_ns < 0 || trip_ns > SK_HOST_LOST_MS * MS || (self->round_trip_ns > 0 && trip_ns > self->round_trip_ns)) return;
+    if (trip_ns < 0 || trip_ns > SK_HOST_LOST_MS * MS) return;
+    if (self->round_trip_ns > 0 && trip_ns > self->round_trip_ns) return;
     int64_t offset_ns;
     if (__builtin_sub_overflow(now_ns - trip_ns / 2, self->beat_a, &offset_ns)) return;
     self->round_trip_ns = trip_ns > 0 ? trip_ns : 1;
@@ -297,8 +303,8 @@ static void on_beat(sk__host *self, const sk_link_frame *frame, int64_t now_ns) 
 static sk_status on_host_frame(sk__hosts *self, sk__host *host, const sk_link_frame *frame, int64_t now_ns,
                                sk_error *reterr) {
     if (!sk_link_order_take(&host->order, frame->seq))
-        return SK_FAIL(reterr, SK_ECORRUPT, "frames were lost on the way: number %" PRIu64 " came, %" PRIu64 " was next",
-                       frame->seq, host->order.n_received);
+        return SK_FAIL(reterr, SK_ECORRUPT, "frames were lost on the way: number %" PRIu64 " came, %" PRIu64
+                       " was next", frame->seq, host->order.n_received);
     host->heard_ns = now_ns;
     host->n_frames_in++;
     host->bytes_in += SK_LINK_HEAD_SIZE + frame->size;
@@ -335,7 +341,7 @@ void sk__hosts_on_frame(sk__hosts *self, const sk_link_frame *frame, int64_t now
         self->n_frames++;
         throw_out(host, err.msg);
     } else if (frame->kind == SK_WIRE_JOIN && sk_wire_check(frame, SK_TO_HEAD, &err) == SK_OK) {
-        if (on_join(self, frame, now_ns, &err) != SK_OK) refuse_join(self, frame, &err);
+        if (on_join(self, frame, now_ns, &err) != SK_OK) refuse_join(self, frame, now_ns, &err);
     } else if (frame->kind != SK_WIRE_LEAVE) {
         refuse_unknown(self, frame->session, now_ns);
     }

@@ -1,9 +1,9 @@
 /* host: the further hosts of a runtime as the driver sees them: who they are, whether they live, what lies on them.
  * Host 0 is the driver's own, which is no node; its processes are the driver's children.
  *
- * One thread, `skiff-hosts`, owns the link (core/transport/link.h). It takes the driver's lock for each frame that comes
- * and for those that go, and otherwise sleeps. What is to be sent waits in its host's queue: a host whose way is full keeps
- * its own queue waiting and nobody else's. Bytes of the store are copied when they are sent, not before.
+ * One thread, `skiff-hosts`, owns the link (core/transport/link.h). It takes the driver's lock for each frame that
+ * comes and for those that go, and otherwise sleeps. What is to be sent waits in its host's queue: a host whose way is
+ * full keeps its own queue waiting and nobody else's. Bytes of the store are copied when they are sent, not before.
  *
  *   host.c         the table: join, refuse, lost, leave; beats; what people see
  *   host_link.c    the thread: sending queues, receiving frames
@@ -24,70 +24,70 @@ typedef enum sk__host_state { SK__HOST_JOINING, SK__HOST_UP, SK__HOST_GONE } sk_
  * when they are sent. */
 typedef struct sk__parcel_out {
     struct sk__parcel_out *next;
-    struct sk__copy       *copy;   /* an extent's; NULL: of a frame, or the extent is freed (what is left is not sent)    */
-    sk_link_frame          frame;  /* of an extent: COPY                                                                  */
-    uint64_t               at;     /* of an extent: the next byte to send                                                 */
-    bool                   is_extent, has_begun; /* begun: COPY is sent                                                   */
+    struct sk__copy       *copy;   /* an extent's; NULL: of a frame, or the extent is freed (the rest is not sent)      */
+    sk_link_frame          frame;  /* of an extent: COPY                                                              */
+    uint64_t               at;     /* of an extent: the next byte to send                                             */
+    bool                   is_extent, has_begun; /* begun: COPY is sent                                               */
     size_t                 size;
     _Alignas(16) uint8_t   bytes[];
 } sk__parcel_out;
 
 /* An extent of the store that lies on a host too. */
 typedef struct sk__copy {
-    struct sk__copy *next;           /* of the same bucket                                                                */
-    struct sk__copy *older, *newer;  /* of the same host, by use                                                          */
+    struct sk__copy *next;           /* of the same bucket                                                            */
+    struct sk__copy *older, *newer;  /* of the same host, by use                                                      */
     struct sk__host *host;
     sk_extent        extent;
-    uint64_t         object;         /* whose value it is; 0: a blob, or what a worker fills                              */
-    sk__parcel_out  *parcel;         /* while it is not sent                                                              */
+    uint64_t         object;         /* whose value it is; 0: a blob, or what a worker fills                          */
+    sk__parcel_out  *parcel;         /* while it is not sent                                                          */
 } sk__copy;
 
 typedef struct sk__host {
     sk__driver     *d;
-    int             number; /* 1 ..; also its row on the board and its pool of resources                               */
+    int             number; /* 1 ..; also its row on the board and its pool of resources                              */
     uint64_t        session;
     sk__host_state  state;
-    char            name[SK_HOST_NAME]; /* unique: a second one of the same name is "name-2"                           */
-    int             pid;    /* of the node, on its host                                                                */
+    char            name[SK_HOST_NAME]; /* unique: a second one of the same name is "name-2"                          */
+    int             pid;    /* of the node, on its host                                                               */
     int             n_peers, n_bad_starts /* in a row */;
-    bool            is_doomed; /* it missed something, and is to be ended                                              */
-    int64_t         n_sent; /* jobs that its workers have                                                              */
-    int64_t         heard_ns, told_ns;  /* the last frame from it; the last BEAT to it                                 */
-    int64_t         deaf_ns;            /* since when it is not connected; 0: it is                                    */
-    int64_t         beat_a, beat_at_ns; /* of its last BEAT, to be echoed                                              */
-    int64_t         round_trip_ns, clock_offset_ns; /* of the shortest round trip lately; ours - its                   */
+    bool            is_doomed; /* it missed something, and is to be ended                                             */
+    int64_t         n_sent; /* jobs that its workers have                                                             */
+    int64_t         heard_ns, told_ns;  /* the last frame from it; the last BEAT to it                                */
+    int64_t         deaf_ns;            /* since when it is not connected; 0: it is                                   */
+    int64_t         beat_a, beat_at_ns; /* of its last BEAT, to be echoed                                             */
+    int64_t         round_trip_ns, clock_offset_ns; /* of the shortest round trip lately; ours - its                  */
     sk_link_order   order;
     sk__parcel_out *out, *out_last;
-    uint64_t        out_bytes;          /* that wait, with those of copies                                             */
-    sk__copy       *oldest, *newest;    /* copies there, by use                                                        */
+    uint64_t        out_bytes;          /* that wait, with those of copies                                            */
+    sk__copy       *oldest, *newest;    /* copies there, by use                                                       */
     size_t          n_copies;
-    uint64_t        copied_bytes, store_bytes; /* of copies, as they lie there; of its store                           */
+    uint64_t        copied_bytes, store_bytes; /* of copies, as they lie there; of its store                          */
     uint64_t        n_frames_in, n_frames_out, bytes_in, bytes_out;
-    sk_wire_join    join;               /* what it said                                                                */
+    sk_wire_join    join;               /* what it said                                                               */
 } sk__host;
 
 typedef struct sk__hosts {
     sk__driver *d;
     sk_link    *link;
     pthread_t   thread;
-    bool        is_awake;      /* the thread: it looks at the queues before it sleeps                                  */
-    bool        stop;          /* end when all is sent, or at stop_ns                                                  */
+    bool        is_awake;      /* the thread: it looks at the queues before it sleeps                                 */
+    bool        stop;          /* end when all is sent, or at stop_ns                                                 */
     int64_t     stop_ns;
     char        build[SK_BUILD_TEXT];
-    uint8_t    *welcome;       /* payload of WELCOME, packed                                                           */
+    uint8_t    *welcome;       /* payload of WELCOME, packed                                                          */
     size_t      welcome_size;
-    sk__host   *at[SK__HOSTS_MAX]; /* by number                                                                        */
-    uint64_t    sessions[SK__HOSTS_MAX];          /* theirs, to be found; 0: none                                      */
-    uint64_t    has_out[(SK__HOSTS_MAX + 63) / 64]; /* a bit for each: something waits to be sent to it                */
-    int         n;             /* highest number in use + 1                                                            */
+    sk__host   *at[SK__HOSTS_MAX]; /* by number                                                                       */
+    uint64_t    sessions[SK__HOSTS_MAX];          /* theirs, to be found; 0: none                                     */
+    uint64_t    has_out[(SK__HOSTS_MAX + 63) / 64]; /* a bit for each: something waits to be sent to it               */
+    int         n;             /* highest number in use + 1                                                           */
     int         n_up;
-    sk__copy  **buckets;       /* of all copies, by offset                                                             */
+    sk__copy  **buckets;       /* of all copies, by offset                                                            */
     size_t      n_buckets, n_copies;
-    int64_t     refused_ns;    /* when the last ones were, to send few                                                 */
+    int64_t     refused_ns;    /* when the last ones were, to send few                                                */
     int         n_refused_now;
     int64_t     ticked_ns, shown_ns;
-    uint64_t    n_frames;      /* that changed something, ever                                                         */
-    char        last_refusal[240]; /* of a host that wanted to join; "": none                                          */
+    uint64_t    n_frames;      /* that changed something, ever                                                        */
+    char        last_refusal[240]; /* of a host that wanted to join; "": none                                         */
 } sk__hosts;
 
 /* Listen and start the thread; the driver was given a cluster. */
@@ -117,8 +117,8 @@ void sk__host_free_queue(sk__host *self);
 /* A frame of a host, or of a session that is none. */
 void sk__hosts_on_frame(sk__hosts *self, const sk_link_frame *frame, int64_t now_ns);
 void sk__hosts_on_time(sk__hosts *self, int64_t now_ns); /* beats, lost ones, the board */
-/* It is given up: its workers are dead, its share of the resources is gone; it is freed. `why` reads "was lost: no sign of
- * life for 4.1 s". By the thread alone, since its callers must not hold one of its peers. */
+/* It is given up: its workers are dead, its share of the resources is gone; it is freed. `why` reads "was lost (no sign
+ * of life for 4.1 s)". By the thread alone, since its callers must not hold one of its peers. */
 void sk__host_end(sk__host *self, sk_board_host_state state, const char *why);
 void sk__host_show(sk__host *self); /* on the board */
 

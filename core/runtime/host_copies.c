@@ -95,8 +95,8 @@ static sk__copy **link_to(const sk__copy *copy) {
     return link;
 }
 
-/* Not while a worker there reads it or is about to; who reads it elsewhere does not need this copy. What a worker fills is
- * no object yet, and stays. */
+/* Not while a worker there reads it or is about to; who reads it elsewhere does not need this copy. What a worker fills
+ * is no object yet, and stays. */
 static bool may_leave(const sk__driver *d, const sk__copy *copy) {
     const sk__object *object = sk__slab_find((sk__slab *)(uintptr_t)&d->objects, copy->object);
     if (!object) return false;

@@ -134,7 +134,8 @@ static flushed flush(sk__host *self) {
             pop(self); /* freed while it was being sent */
             continue;
         }
-        sk_status status = parcel->is_extent ? send_extent(self, parcel) : sk__host_send_now(self, &parcel->frame, NULL);
+        sk_status status = parcel->is_extent ? send_extent(self, parcel)
+                                             : sk__host_send_now(self, &parcel->frame, NULL);
         if (status != SK_OK) return BLOCKED;
         if (is_done(parcel)) pop(self);
     }
@@ -212,7 +213,7 @@ static void *run(void *arg) {
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------ */
-/* What every host is told when it joins: this runtime's name, its plugins and their hashes, the workers' environment. */
+/* What every host is told when it joins: this runtime's name, its plugins and their hashes, workers' environment. */
 static sk_status pack_welcome(sk__hosts *self, const sk_cluster_params *params, sk_error *reterr) {
     const sk_runtime_params *rt = &self->d->params;
     uint8_t                 *at = self->welcome = malloc(SK_LINK_PAYLOAD_MAX), *end = at + SK_LINK_PAYLOAD_MAX;
@@ -223,10 +224,12 @@ static sk_status pack_welcome(sk__hosts *self, const sk_cluster_params *params, 
     at = sk_packed_put_value(at, number, strlen(number));
     for (int i = 0; i < rt->n_plugins; i++) {
         char path[PATH_MAX];
-        if (!realpath(rt->plugins[i], path)) return SK_FAIL(reterr, SK_ENOTFOUND, "cannot find the plugin %s", rt->plugins[i]);
+        if (!realpath(rt->plugins[i], path))
+            return SK_FAIL(reterr, SK_ENOTFOUND, "cannot find the plugin %s", rt->plugins[i]);
         SK_TRY(sk_spawn_hash_file(path, hash, reterr));
         size_t size = sk_packed_value_size(strlen(path)) + sk_packed_value_size(sizeof hash - 1);
-        if (size > (size_t)(end - at)) return SK_FAIL(reterr, SK_ELIMIT, "too many plugins for hosts: %d", rt->n_plugins);
+        if (size > (size_t)(end - at))
+            return SK_FAIL(reterr, SK_ELIMIT, "too many plugins for hosts: %d", rt->n_plugins);
         at = sk_packed_put_value(at, path, strlen(path));
         at = sk_packed_put_value(at, hash, sizeof hash - 1);
     }

@@ -64,7 +64,7 @@ void sk__peer_kill(sk__driver *d, sk__peer *self, const char *why);
 void sk__peer_give_back(sk__driver *d, sk__peer *self); /* its lease */
 void sk__peer_on_mail(sk__driver *d, sk__peer *self);
 void sk__peers_on_deaths(sk__driver *d);
-/* It has ended, `how` reads "was killed by signal 9 (SIGKILL)"; frees it. For those of other hosts; ours are noticed. */
+/* It has ended, `how` reads "was killed by signal 9 (SIGKILL)"; frees it. */
 void sk__peer_on_end(sk__driver *d, sk__peer *self, const char *how);
 /* A message it sent, from wherever it is. */
 void sk__peer_on_message(sk__driver *d, sk__peer *self, const void *bytes, size_t size);

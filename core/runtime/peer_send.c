@@ -1,5 +1,5 @@
-/* What goes to a worker process: messages, values of objects, jobs. On its own host through its ring, or as letters that
- * wait for room in it; on another through its host's queue. */
+/* What goes to a worker process: messages, values of objects, jobs. On this host through its ring, or as letters that
+ * wait for room in it; on another through that host's queue. */
 #include "core/base/clock.h"
 #include "core/runtime/driver.h"
 #include "core/runtime/host.h"

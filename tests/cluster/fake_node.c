@@ -34,7 +34,8 @@ static void send_frame(fake_node *self, sk_link_frame frame) {
     }
 }
 
-static void send_message(fake_node *self, const fake_worker *worker, sk_message head, const void *payload, size_t size) {
+static void send_message(fake_node *self, const fake_worker *worker, sk_message head, const void *payload,
+                         size_t size) {
     _Alignas(16) uint8_t bytes[sizeof head + 8192];
     SK_ASSERT(size <= 8192);
     head.magic = SK_MESSAGE_MAGIC;
@@ -213,7 +214,8 @@ static void on_create(fake_node *self, fake_worker *worker, const sk_message *m,
         memcpy(&worker->total, record.value.data, sizeof worker->total);
         self->n_restored++;
     }
-    send_message(self, worker, (sk_message){.kind = SK_MSG_REPLY, .job = m->job, .subject = m->subject, .b = 1}, NULL, 0);
+    sk_message made = {.kind = SK_MSG_REPLY, .job = m->job, .subject = m->subject, .b = 1};
+    send_message(self, worker, made, NULL, 0);
 }
 
 static void on_mail(fake_node *self, fake_worker *worker, const sk_link_frame *frame) {
@@ -316,7 +318,8 @@ static void beat(fake_node *self) {
     if (now_ns - self->told_ns < (uint64_t)SK_BEAT_MS * 1000000) return;
     self->told_ns = now_ns;
     uint64_t echo = self->head_beat ? self->head_beat + (now_ns - self->head_beat_ns) : 0;
-    send_frame(self, (sk_link_frame){.kind = SK_WIRE_BEAT, .a = now_ns + (uint64_t)self->params.clock_ahead_ns, .b = echo});
+    uint64_t its_ns = now_ns + (uint64_t)self->params.clock_ahead_ns;
+    send_frame(self, (sk_link_frame){.kind = SK_WIRE_BEAT, .a = its_ns, .b = echo});
 }
 
 static void say_join(fake_node *self) {

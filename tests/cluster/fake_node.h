@@ -1,6 +1,6 @@
-/* fake_node: a node that is played by a thread of the test: it speaks wire.h, and its workers are a few lines of script.
- * So the head can be shown hosts that are slow, silent, mad, or a hundred. Functions fail the test when something goes
- * wrong.
+/* fake_node: a node that is played by a thread of the test: it speaks wire.h, and its workers are a few lines of
+ * script. So the head can be shown hosts that are slow, silent, mad, or a hundred. Functions fail the test when
+ * something goes wrong.
  *
  * A worker adds up all bytes of its arguments and answers with that as an uint64_t; an actor's call answers with all
  * that it was ever sent, and keeps that as its state. */

@@ -109,8 +109,8 @@ Test(hosts, a_node_of_another_build_is_refused_by_both_names) {
     int      n = -1;
     cr_assert_eq(sk_runtime_wait_hosts(rt, 1, 50, &n, &err), SK_ETIMEOUT);
     cr_assert_eq(n, 0);
-    cr_assert(strstr(err.msg, "0 of 1 hosts") && strstr(err.msg, sk_runtime_endpoint(rt)) && strstr(err.msg, "older build"),
-              "%s", err.msg);
+    cr_assert(strstr(err.msg, "0 of 1 hosts") && strstr(err.msg, sk_runtime_endpoint(rt)), "%s", err.msg);
+    cr_assert(strstr(err.msg, "older build"), "%s", err.msg);
     fake_node_stop(&node);
     leave(rt);
 }
@@ -240,7 +240,8 @@ Test(hosts, arguments_that_do_not_fit_a_message_go_as_a_blob) {
     sk_arg      args[N];
     memset(bytes, 1, sizeof bytes);
     for (int i = 0; i < N; i++) args[i] = sk_by_value(bytes, sizeof bytes);
-    sk_ref sum = submit(rt, (sk_task){.function = "probe.sum", .args = args, .n_args = N, .placement = SK_PLACE_REMOTE});
+    sk_task task = {.function = "probe.sum", .args = args, .n_args = N, .placement = SK_PLACE_REMOTE};
+    sk_ref  sum = submit(rt, task);
     cr_assert_eq(take_long(rt, sum), SIZE * N);
     AWAIT(node->n_drops == 1);
     cr_assert_eq(node->n_missing, 0);

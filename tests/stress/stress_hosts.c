@@ -49,7 +49,8 @@ static bool get(sk_ref ref, sk_bytes *ret_value) {
 }
 
 static sk_ref submit(const char *function, sk_arg arg) {
-    sk_task  task = {.function = function, .args = &arg, .n_args = 1, .placement = SK_PLACE_REMOTE, .max_retries = 1000};
+    sk_task  task = {.function = function, .args = &arg, .n_args = 1, .placement = SK_PLACE_REMOTE,
+                     .max_retries = 1000};
     sk_ref   ref = {0};
     sk_error err = {0};
     while (!stop && sk_submit(rt, &task, &ref, &err) != SK_OK) { /* no host is there now */
@@ -86,7 +87,8 @@ static void large_answers(uint64_t *random) {
     sk_ref   big = submit("probe.big", sk_by_value(&size, sizeof size));
     sk_bytes value;
     if (!big.id) return;
-    if (get(big, &value)) CHECK((int64_t)value.size == size && probe_is_filled(value), "%zu bytes came wrong", value.size);
+    if (get(big, &value))
+        CHECK((int64_t)value.size == size && probe_is_filled(value), "%zu bytes came wrong", value.size);
     sk_release(rt, &big);
 }
 
@@ -129,8 +131,8 @@ static void actor_calls(uint64_t *random, int thread) {
         last++;
         if (get(ref, &value)) {
             int64_t now = probe_long(value);
-            CHECK(now > total && now <= last, "%s: %" PRId64 " after %" PRId64 ", %" PRId64 " were sent", name, now, total,
-                  last);
+            CHECK(now > total && now <= last, "%s: %" PRId64 " after %" PRId64 ", %" PRId64 " were sent", name, now,
+                  total, last);
             total = now;
         }
         sk_release(rt, &ref);
@@ -162,8 +164,8 @@ static int start_node(void) {
     CHECK(pid >= 0, "cannot fork");
     if (pid > 0) return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    execl(getenv("SKIFF_BIN"), "skiff", "node", "--plain", "--join", sk_runtime_endpoint(rt), "--name", name, "--worker",
-          worker, "--build", "stress", "--cpus", "2", "--store", "16000000", "--wait", "30", (char *)NULL);
+    execl(getenv("SKIFF_BIN"), "skiff", "node", "--plain", "--join", sk_runtime_endpoint(rt), "--name", name,
+          "--worker", worker, "--build", "stress", "--cpus", "2", "--store", "16000000", "--wait", "30", (char *)NULL);
     _exit(127);
 }
 
@@ -205,14 +207,15 @@ int main(int argc, char **argv) {
     CHECK(sk_runtime_create(&params, &rt, &err) == SK_OK, "%s", err.msg);
     for (int i = 0; i < N_NODES; i++) pids[i] = start_node();
     CHECK(sk_runtime_wait_hosts(rt, N_NODES, PATIENCE_MS, NULL, &err) == SK_OK, "%s", err.msg);
-    for (int i = 0; i < N_THREADS; i++) CHECK(pthread_create(&threads[i], NULL, use, (void *)(intptr_t)i) == 0, "thread");
+    for (int i = 0; i < N_THREADS; i++)
+        CHECK(pthread_create(&threads[i], NULL, use, (void *)(intptr_t)i) == 0, "a thread");
     int64_t end_ns = sk_clock_now_ns() + seconds * INT64_C(1000000000);
     while (sk_clock_now_ns() < end_ns) {
         usleep(300000 + draw(&random) % 1500000);
         replace_one(pids, &random);
     }
-    usleep((SK_HOST_LOST_MS + 1000) * 1000); /* those that were killed are counted no more, */
-    CHECK(sk_runtime_wait_hosts(rt, N_NODES, PATIENCE_MS, NULL, &err) == SK_OK, "%s", err.msg); /* the last one is there */
+    usleep((SK_HOST_LOST_MS + 1000) * 1000); /* those that were killed are counted no more, the last one is there */
+    CHECK(sk_runtime_wait_hosts(rt, N_NODES, PATIENCE_MS, NULL, &err) == SK_OK, "%s", err.msg);
     stop = true;
     for (int i = 0; i < N_THREADS; i++) pthread_join(threads[i], NULL);
     sk__driver *d = rt->driver;
