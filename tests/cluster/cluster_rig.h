@@ -41,7 +41,7 @@ void rig_await_hosts(sk_runtime *rt, int n);
 /* Start `skiff node --join ENDPOINT --key KEY --name NAME --worker worker_probe --build RIG_BUILD --wait 60 --cpus 2`
  * and further arguments (NULL-terminated; nullable), of which the last of a kind counts. Gives its pid. */
 int rig_start_node(rig *self, const char *name, const char *endpoint, const char *const *args);
-/* Start any command (NULL-terminated; a path first) in the same way, in the rig's folder; the rest here is for it too. */
+/* Start any command (NULL-terminated, a path first) in the same way, in the rig's folder; the rest is for it too. */
 int rig_start(rig *self, const char *name, const char *const *argv);
 /* Wait for its end; gives the exit status, or minus the signal that ended it. */
 int rig_await_exit(rig *self, int pid);
