@@ -24,10 +24,13 @@
 enum {
     BACKOFF_MS = 1000,
     BACKOFF_MAX_MS = 60000,
-    STEADY_MS = 60000,       /* who ran so long begins anew with BACKOFF_MS                          */
-    NODES_LEAVE_MS = 5000,   /* patience with nodes after the end of train, before SIGTERM and SIGKILL */
-    EXPIRY_S = 90,           /* SIGTERM comes 60 s before the end (--signal), to within Slurm's minute */
-    FRUITLESS_MAX = 3,       /* starts without a new checkpoint before it is given up                */
+    STEADY_MS = 60000,       /* who ran so long begins anew with BACKOFF_MS                                    */
+    NODES_LEAVE_MS = 5000,   /* patience with nodes after the end of train, before SIGTERM and before SIGKILL  */
+    SAVE_MS = 40000,         /* with train's last iteration and checkpoint: of the 60 s that are left          */
+    SAVE_EXPIRED_MS = 10000, /* the same when its hosts are gone, so that the iteration may never end          */
+    PRESS_MS = 5000,         /* and then                                                                       */
+    EXPIRY_S = 90,           /* SIGTERM comes 60 s before the end (--signal), to within half a minute of Slurm */
+    FRUITLESS_MAX = 3,       /* starts without a new checkpoint before it is given up                          */
     TRAIN_WORDS = 32
 };
 
@@ -52,6 +55,8 @@ typedef struct head {
     pid_t train;      /* 0: it has ended */
     int train_status; /* of waitpid      */
     int64_t checkpoint; /* the newest when we came, -1: none */
+    int64_t press_ns;   /* when train, which was asked to end, is pressed to; 0: it was not asked */
+    bool pressed;       /* it was: next it is killed                                              */
     bool resumes, asked_to_stop, expired, slurm_is_away;
 } head;
 
@@ -221,12 +226,27 @@ static void tell_away(head *self, const sk_error *err) {
     self->slurm_is_away = true;
 }
 
+/* A first SIGTERM ends train after its iteration, with a checkpoint; a second one at once. */
+static void ask_train_to_end(head *self, int patience_ms) {
+    if (!self->train) return;
+    kill(self->train, SIGTERM);
+    if (!self->press_ns) self->press_ns = sk_clock_now_ns() + (int64_t)patience_ms * 1000000;
+}
+
+static void press_train(head *self) {
+    if (!self->press_ns || sk_clock_now_ns() < self->press_ns) return;
+    sk_cluster_say("the head does not end: it is %s, its last checkpoint stands", self->pressed ? "killed" : "pressed");
+    kill(self->train, self->pressed ? SIGKILL : SIGTERM);
+    self->pressed = true;
+    self->press_ns = sk_clock_now_ns() + (int64_t)PRESS_MS * 1000000;
+}
+
 /* The allocation is over, whatever made it so: without hosts there is nothing to wait for. */
 static void expire(head *self, const char *state) {
     if (self->expired) return;
     self->expired = true;
-    sk_cluster_say("the allocation of job %s has expired (%s); the run ends with a checkpoint", self->id, state);
-    if (self->train) kill(self->train, SIGTERM);
+    sk_cluster_say("the allocation of job %s has expired (%s); the run ends", self->id, state);
+    ask_train_to_end(self, SAVE_EXPIRED_MS);
 }
 
 static void judge_host(head *self, host *h, const sk_slurm_hosts *ours, const char *states) {
@@ -284,14 +304,14 @@ static void take_signals(head *self) {
             sk_cluster_say("%s: the run ends with a checkpoint",
                            info.ssi_signo == SIGINT ? "interrupted" : "asked to end");
         self->asked_to_stop = true;
-        if (self->train) kill(self->train, SIGTERM); /* twice: at once */
+        ask_train_to_end(self, SAVE_MS);
     }
 }
 
 /* Sleep until a signal or the next host's turn. */
 static void rest(const head *self, int64_t until_ns) {
-    int64_t ms = (until_ns - sk_clock_now_ns()) / 1000000 + 1;
-    (void)poll(&(struct pollfd){self->signals, POLLIN, 0}, 1, (int)(ms < 0 ? 0 : ms > 60000 ? 60000 : ms));
+    int64_t ms = (until_ns - sk_clock_now_ns()) / 1000000 + 1, most = 60000;
+    (void)poll(&(struct pollfd){self->signals, POLLIN, 0}, 1, (int)(ms < 0 ? 0 : ms > most ? most : ms));
 }
 
 static void watch(head *self) {
@@ -299,6 +319,7 @@ static void watch(head *self) {
         take_signals(self);
         reap(self);
         if (!self->train) return;
+        press_train(self);
         int64_t next_ns = INT64_MAX;
         for (int i = 0; i < self->names.n; i++)
             if (!self->hosts[i].pid && self->hosts[i].retry_ns < next_ns) next_ns = self->hosts[i].retry_ns;
@@ -307,7 +328,9 @@ static void watch(head *self) {
             continue;
         }
         bool idle = next_ns == INT64_MAX || self->asked_to_stop || self->expired;
-        rest(self, idle ? sk_clock_now_ns() + 60000000000 : next_ns);
+        if (idle) next_ns = INT64_MAX;
+        if (self->press_ns && self->press_ns < next_ns) next_ns = self->press_ns;
+        rest(self, next_ns);
     }
 }
 

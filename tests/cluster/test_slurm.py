@@ -230,17 +230,16 @@ class Test:
         kill(node)
         job.wait(lambda: len(re.findall(r"host n2(-\d+)? has joined", job.log())) > before, "node on n2 again")
         joined_s = time.monotonic() - start
-        job.wait_reports(1)
+        job.wait_reports(3)  # the first may have been under way
         self.tap.note("kill -9 of skiff node: it has joined again after %.1f s, training goes on after %.1f s" % (
             joined_s, time.monotonic() - start))
         self.tap.check("a node that is killed is started again", node and joined_s < 20)
 
-        before = job.n_reports()
         start = time.monotonic()
         self.lose_host("n3")
         job.wait_logged(r"host n3 was lost", "word of n3")
         noticed_s = time.monotonic() - start
-        job.wait_reports(1)
+        job.wait_reports(3)
         again_s = time.monotonic() - start
         self.tap.note("kill -9 of slurmd with all it runs: noticed after %.1f s, training goes on after %.1f s" % (
             noticed_s, again_s))
@@ -316,6 +315,25 @@ class Test:
         self.rig.run("scancel", job.id)
         self.rig.wait(lambda: self.rig.job(job.id).get("JobState") == "CANCELLED", 30, "end after scancel")
 
+    def allocated(self):
+        """In an allocation of salloc's, which nobody can start anew, and which is taken away."""
+        folder = os.path.join(self.work, "allocated")
+        err = folder + ".err"
+        with open(err, "wb") as file:
+            shell = subprocess.Popen(("salloc", "-N2", "-c2", SKIFF, "cluster", "slurm", "--", "train", self.config,
+                                      ENDLESS, "--run-dir", folder), env=self.env, stdin=subprocess.DEVNULL,
+                                     stdout=file, stderr=file, cwd=self.work)
+        self.rig.wait(lambda: os.path.exists(folder + "/metrics.jsonl"), PATIENCE_S, lambda: open(err).read())
+        self.rig.wait(lambda: os.path.getsize(folder + "/metrics.jsonl"), PATIENCE_S, lambda: open(err).read())
+        start = time.monotonic()
+        self.rig.run("scancel", *self.rig.jobs())
+        shell.wait(PATIENCE_S)
+        with open(err, errors="replace") as file:
+            said = file.read()
+        self.tap.note("an allocation is taken away: the run has ended after %.1f s" % (time.monotonic() - start))
+        self.tap.check("an allocation that is taken away ends the run, in words", shell.returncode == 1
+                       and re.search(r"the allocation of job \d+ has expired \(CANCELLED\)", said), said[-3000:])
+
     def gone(self, job):
         done = self.slurm("--", "train", self.config, env=dict(self.env, SLURM_JOB_ID=job.id))
         words = "allocation of job %s (SLURM_JOB_ID) has expired" % job.id
@@ -328,6 +346,7 @@ class Test:
         self.local()
         lost = self.nodes_lost()
         self.expired(expiring)  # by now
+        self.allocated()
         head = self.head_lost()
         self.check_nothing_left("all jobs")
         self.gone(lost)
