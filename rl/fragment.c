@@ -1,5 +1,7 @@
 #include "rl/fragment.h"
 
+#include "core/base/numbers.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -80,27 +82,16 @@ static sk_status check_flags(const view *v, sk_error *reterr) {
     return SK_OK;
 }
 
-/* NaN or infinite: all exponent bits set. In integers, so that it vectorises. */
-static int any_nonfinite(const float *x, size_t n) {
-    uint32_t bad = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        bad |= (uint32_t)((bits & 0x7f800000u) == 0x7f800000u);
-    }
-    return bad != 0;
-}
-
 /* Columns of integers within their range, all others finite. `whole_numbers` 0: only the others. */
 static int any_bad_obs(const sk_policy_spaces *s, const float *obs, size_t n_rows, int whole_numbers) {
     size_t dim = (size_t)s->obs_dim;
     int    bad = 0;
-    if (s->n_runs == 0) return any_nonfinite(obs, n_rows * dim);
+    if (s->n_runs == 0) return sk_any_nonfinite(obs, n_rows * dim);
     for (size_t row = 0; row < n_rows && !bad; row++, obs += dim) {
         const float *at = obs;
         for (int k = 0; k < s->n_runs; at += s->runs[k++].cols) {
             const sk_encode_run *run = &s->runs[k];
-            if (run->choices == 0) bad |= any_nonfinite(at, (size_t)run->cols);
+            if (run->choices == 0) bad |= sk_any_nonfinite(at, (size_t)run->cols);
             for (int i = 0; run->choices > 0 && whole_numbers && i < run->cols; i++) {
                 int32_t number;
                 memcpy(&number, &at[i], sizeof number);
@@ -138,7 +129,7 @@ static sk_status check_columns(const view *v, sk_error *reterr) {
         return SK_FAIL(reterr, SK_ECORRUPT, "an observation that is no finite number or out of its range");
     if (b->final_obs && any_bad_obs(s, b->final_obs, n, 0))
         return SK_FAIL(reterr, SK_ECORRUPT, "a final observation that is no finite number");
-    if (any_nonfinite(b->reward, n)) return SK_FAIL(reterr, SK_ECORRUPT, "a reward that is no finite number");
+    if (sk_any_nonfinite(b->reward, n)) return SK_FAIL(reterr, SK_ECORRUPT, "a reward that is no finite number");
     if (any_bad_action(s, b->action, n)) return SK_FAIL(reterr, SK_ECORRUPT, "an action that does not exist");
     if (b->mask && any_bad_mask(b->mask, (n + rows) * (size_t)b->shape.mask_size))
         return SK_FAIL(reterr, SK_ECORRUPT, "a mask that is none");

@@ -1,5 +1,6 @@
 /* The step of sk_vec: actions in, the environment's step, then one cheap pass over what came out; only when
  * that pass saw an end, a limit or a bad number are environments looked at one by one. */
+#include "core/base/numbers.h"
 #include "core/base/rng.h"
 #include "rl/vec_internal.h"
 #include <math.h>
@@ -76,17 +77,6 @@ static sk_status admit_actions(sk_vec *self, const sk_env_slot *action, const sk
 
 /* ---- looking for bad numbers ---- */
 
-/* Is any of them NaN or infinite? All exponent bits set; in integers, so that it vectorises. */
-static bool any_nonfinite(const float *x, size_t n) {
-    uint32_t bad = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        bad |= (uint32_t)((bits & 0x7f800000u) == 0x7f800000u);
-    }
-    return bad != 0;
-}
-
 /* Does a row's mask leave a choice in every discrete part? */
 static bool mask_allows(const sk_vec *self, const uint8_t *mask) {
     const sk_env_spec *spec = sk_env_spec_get(self->params.env);
@@ -103,14 +93,14 @@ static bool mask_allows(const sk_vec *self, const uint8_t *mask) {
 /* Is any slot of any row's observation bad? */
 static bool any_bad_obs(const sk_vec *self, const float *obs) {
     size_t rows = (size_t)self->n_rows, dim = (size_t)self->info.obs_dim;
-    if (self->info.n_obs_discrete == 0) return any_nonfinite(obs, rows * dim);
+    if (self->info.n_obs_discrete == 0) return sk_any_nonfinite(obs, rows * dim);
     const sk_env_spec *spec = sk_env_spec_get(self->params.env);
     for (int f = 0; f < spec->n_obs; f++) {
         const sk_env_field *field = &spec->obs[f];
         int                 n = sk_env_field_size(field);
         bool                bad = false;
         for (size_t r = 0; r < rows; r++) {
-            if (field->dtype == SK_ENV_F32) bad |= any_nonfinite(obs + r * dim, (size_t)n);
+            if (field->dtype == SK_ENV_F32) bad |= sk_any_nonfinite(obs + r * dim, (size_t)n);
             else for (int i = 0; i < n; i++) bad |= !sk_env_slot_good(field, i, obs + r * dim + i);
         }
         if (bad) return true;
@@ -349,7 +339,7 @@ static seen look_over(sk_vec *self, const sk_vec_step *step) {
     for (size_t i = 0; i < (size_t)rows * (size_t)info->n_metrics; i++)
         self->metric_sum[i] += (double)self->metrics[i];
     bool bad =
-        failed || any_nonfinite(step->reward, (size_t)rows) || any_bad_obs(self, step->next_obs);
+        failed || sk_any_nonfinite(step->reward, (size_t)rows) || any_bad_obs(self, step->next_obs);
     for (int r = 0; info->mask_size && !bad && r < rows; r++) {
         bad = !mask_allows(self, step->next_mask + (size_t)r * (size_t)info->mask_size);
     }
