@@ -43,7 +43,8 @@ Test(usage, without_a_command_shows_all_of_them) {
 
 Test(usage, every_command_shows_its_own) {
     static const char *const names[] = {"train",   "eval",  "config",  "envs", "check-env",
-                                        "new-env", "rollout", "bench", "version", "docs", "node"};
+                                        "new-env", "rollout", "bench", "version", "docs", "node",
+                                        "cluster"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char line[64], wanted[64];
         snprintf(line, sizeof line, "help %s", names[i]);
@@ -69,6 +70,40 @@ Test(usage, tells_its_version) {
     text_of(json, "skiff");
     text_of(json, "jansson");
     json_decref(json);
+}
+
+Test(usage, cluster_says_what_it_wants) {
+    refuses("cluster", "wanted `slurm` or `key`");
+    refuses("cluster slum", "did you mean \"slurm\"?");
+    refuses("cluster slurm", "wanted `-- train FILE.yaml`");
+    refuses("cluster slurm -- eval tiny.yaml", "only `train` can run on a cluster");
+    refuses("cluster slurm -- train", "wanted a config file after train");
+    refuses("cluster slurm -- train none.yaml", "none.yaml: No such file");
+    refuses("cluster slurm -- train tiny.yaml tiny.yaml", "wanted one config file");
+    refuses("cluster slurm -- train tiny.yaml --resume", "--resume needs --run-dir");
+    refuses("cluster slurm -- train tiny.yaml cluster.bind=tcp://a:1", "say where the head listens by --bind");
+    refuses("cluster slurm -- train tiny.yaml env_runners.placement=thread", "env_runners.placement is remote");
+    refuses("cluster slurm --nodes 0 -- train tiny.yaml", "--nodes: got \"0\"");
+    refuses("cluster slurm --nodes 3-2 -- train tiny.yaml", "--nodes: got \"3-2\"");
+    refuses("cluster slurm --nodes 2- -- train tiny.yaml", "--nodes: got \"2-\"");
+    refuses("cluster slurm --bind here -- train tiny.yaml", "wanted tcp://ADDRESS:PORT");
+    refuses("cluster slurm --follow x", "wanted the number of a job");
+    refuses("cluster slurm --follow 1 -- train tiny.yaml", "--follow takes a job and nothing else");
+}
+
+Test(usage, cluster_makes_a_key_for_its_owner_alone) {
+    struct stat st;
+    char first[512];
+    expect_code(run("cluster key --key folder/cluster.key"), 0);
+    holds(out, "folder/cluster.key");
+    cr_assert_null(strstr(out, "skiff-cluster-key"), "the key itself is shown");
+    cr_assert_eq(stat("folder/cluster.key", &st), 0);
+    cr_assert_eq(st.st_mode & 0777, 0600);
+    cr_assert(read_file_to("folder/cluster.key", first, sizeof first));
+    expect_code(run("cluster key --key folder/cluster.key"), 0);
+    cr_assert_str_eq(read_file("folder/cluster.key"), first, "it was made anew");
+    cr_assert_eq(chmod("folder/cluster.key", 0644), 0);
+    refuses("cluster key --key folder/cluster.key", "folder/cluster.key");
 }
 
 Test(usage, train_says_what_it_wants) {
