@@ -84,6 +84,21 @@ static void put_nearest_first(sk__driver *d, const sk_extent *extents, int n_ext
     hosts[0] = host;
 }
 
+/* Those whose store could never hold the arguments are left out, but if that is all of them: then it is told. */
+static int leave_out_small(const sk__driver *d, const sk_extent *extents, int n_extents, int *hosts, int n) {
+    uint64_t bytes = 0;
+    int      n_left = 0;
+    for (int i = 0; i < n_extents; i++) bytes += extents[i].size;
+    for (int i = 0; i < n; i++) {
+        const sk__host *host = sk__host_at(d, hosts[i]);
+        if (!host || host->store_bytes < bytes) continue;
+        int kept = hosts[i];
+        memmove(&hosts[n_left + 1], &hosts[n_left], (size_t)(i - n_left) * sizeof *hosts);
+        hosts[n_left++] = kept;
+    }
+    return n_left > 0 ? n_left : n;
+}
+
 int sk__hosts_rank(sk__driver *d, const sk_demand *demand, sk_group group, int bundle, const sk__job *job,
                    int *ret_hosts, int max) {
     sk_extent extents[LARGE_MAX];
@@ -94,6 +109,7 @@ int sk__hosts_rank(sk__driver *d, const sk_demand *demand, sk_group group, int b
         return sk_resources_candidates(d->resources, demand, SK_REACH_HOSTS, group, bundle, ret_hosts, max);
     int n = sk_resources_candidates(d->resources, demand, SK_REACH_HOSTS, group, bundle, hosts, SK_BOARD_HOSTS);
     if (!by_cpu && n > 1) sort_by_workers(d, hosts, n);
+    if (n_extents > 0 && n > 1) n = leave_out_small(d, extents, n_extents, hosts, n);
     if (n_extents > 0 && n > 1) put_nearest_first(d, extents, n_extents, hosts, n);
     if (n > max) n = max;
     memcpy(ret_hosts, hosts, (size_t)n * sizeof *hosts);

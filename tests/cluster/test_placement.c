@@ -248,6 +248,24 @@ Test(placement, is_where_the_arguments_are) {
     end_cluster();
 }
 
+Test(placement, is_not_where_the_arguments_could_never_be) {
+    const char *small[] = {"--cpus", "4", "--store", "1048576", NULL};
+    open_cluster();
+    nodes[n_nodes++] = rig_start_node(the_rig, "n1", sk_runtime_endpoint(rt), small);
+    add_node(2, NULL);
+    rig_await_hosts(rt, 2);
+    sk_ref large = put(rt, 4 * MIB);
+    sk_arg arg = sk_by_ref(large);
+    for (int i = 0; i < 3; i++) cr_assert_eq(node_for(&arg, 1), 1);
+    cr_assert_eq(node_for(NULL, 0), 0);
+    kill(nodes[1], SIGTERM);
+    AWAIT(seen()->n_hosts == 1);
+    const char *msg = take_error(rt, submit(rt, far_task("probe.pid", &arg, 1)), SK_ELIMIT);
+    cr_assert(strstr(msg, "n1") && strstr(msg, "4194304"), "%s", msg);
+    drop(rt, large);
+    end_cluster();
+}
+
 /* What a host made itself lies there as well. */
 Test(placement, is_where_an_argument_was_made) {
     sk_resource lab = {"lab", 1};
