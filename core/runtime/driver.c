@@ -25,6 +25,7 @@
 #define BLOCK_NS INT64_C(1000000)       /* a run that waits so long gives its share to others */
 #define SHOW_NS INT64_C(100000000)      /* a wait so long is shown on the board */
 #define TICK_NS INT64_C(1000000)
+#define ROOM_NS INT64_C(10000000) /* a full ring is looked at this often, should its worker have nothing to say */
 #define TRIM_NS INT64_C(1000000000)
 #define REST_NS 200000 /* the pump, after it was woken for answers that nobody waited for */
 
@@ -193,7 +194,7 @@ static void on_line(void *arg, int line) {
 void sk__driver_drain(sk__driver *d) {
     if (sk_board_has_mail(d->board)) sk_board_take_mail(d->board, on_line, d);
     sk__peers_on_deaths(d);
-    if (d->n_with_letters > 0) sk__peers_send_letters(d);
+    if (d->n_with_letters > 0 || d->n_want_room > 0) sk__peers_send_letters(d);
     while (d->has_mail_work) {
         d->has_mail_work = false;
         sk__schedule(d);
@@ -346,7 +347,7 @@ static bool has_changed(sk__driver *d) {
 /* How long it may sleep [ns]; negative: until it is woken. */
 static int64_t next_timer(sk__driver *d, int64_t now_ns) {
     if ((d->pool.ready.first && d->pool.n_idle == 0) || d->n_with_letters > 0) return TICK_NS;
-    int64_t next_ns = INT64_MAX;
+    int64_t next_ns = d->n_want_room > 0 ? now_ns + ROOM_NS : INT64_MAX;
     for (const sk__job *job = d->deadlines; job; job = job->deadline_next)
         if (job->deadline_ns < next_ns) next_ns = job->deadline_ns;
     uint32_t   at = 0;

@@ -70,6 +70,7 @@ struct sk__driver {
     int                   n_peers, n_task_peers, n_blocked_peers, n_bad_starts;
     sk__peer             *task_peers;
     int                   n_with_letters; /* peers that have letters */
+    int                   n_want_room;    /* peers whose next job had no room */
     bool                  resources_changed; /* something was given back                */
     bool                  room_changed;      /* the store may have room for what waits  */
     bool                  starved_actors;    /* some have calls whose arguments find no room in it */

@@ -340,6 +340,7 @@ static void clean_up(sk__driver *d, sk__peer *self) {
     for (int i = 0; i < self->n_extents; i++) sk_store_free(d->store, self->extents[i]);
     free(self->extents);
     if (self->letters) d->n_with_letters--;
+    if (self->wants_room) d->n_want_room--;
     for (sk__letter *letter = self->letters, *next; letter; letter = next) {
         next = letter->next;
         free(letter);

@@ -36,6 +36,7 @@ struct sk__peer {
     int64_t        idle_ns;    /* since when it has had nothing               */
     sk__peer      *task_next, *task_prev; /* of those that run tasks           */
     sk__letter    *letters, *letters_last; /* waiting for room                */
+    bool           wants_room; /* a job had none                              */
     sk__hold      *holds;
     sk_extent     *extents;    /* allocated for it, not yet part of an object */
     int            n_extents, cap_extents;

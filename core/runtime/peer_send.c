@@ -44,8 +44,16 @@ static bool post_letters(sk__peer *self) {
 }
 
 void sk__peers_send_letters(sk__driver *d) {
-    for (int i = 0; d->n_with_letters > 0 && i < d->n_lines; i++)
-        if (d->peers[i] && d->peers[i]->letters) (void)post_letters(d->peers[i]);
+    for (int i = 0; (d->n_with_letters > 0 || d->n_want_room > 0) && i < d->n_lines; i++) {
+        sk__peer *peer = d->peers[i];
+        if (!peer || peer->host) continue;
+        if (peer->letters && !post_letters(peer)) continue;
+        if (!peer->wants_room || !sk_ring_has_room(&peer->down, SK_RING_MESSAGE_MAX)) continue;
+        peer->wants_room = false; /* its worker has read on, and may have nothing to say about it */
+        d->n_want_room--;
+        d->has_mail_work = true;
+        if (peer->actor) sk__actor_dispatch(d, peer->actor);
+    }
 }
 
 void sk__peer_send(sk__peer *self, const sk_message *head, const void *payload, size_t size) {
@@ -166,10 +174,14 @@ static sk_status make_blob(sk__driver *d, sk__job *job, size_t size, sk_error *r
 
 bool sk__peer_has_room(sk__peer *self, const sk__job *job) {
     if (self->host) return sk__host_has_room(self);
-    if (self->letters && !post_letters(self)) return false;
     size_t size = sizeof(sk_message) + job->packed_size; /* what is larger travels as a blob */
     bool   any_size = job->has_refs || job->kind == SK__CREATE || size > SK_RING_MESSAGE_MAX;
-    return sk_ring_has_room(&self->down, any_size ? SK_RING_MESSAGE_MAX : size);
+    if ((!self->letters || post_letters(self)) &&
+        sk_ring_has_room(&self->down, any_size ? SK_RING_MESSAGE_MAX : size))
+        return true;
+    if (!self->wants_room) self->d->n_want_room++;
+    self->wants_room = true;
+    return false;
 }
 
 static void write_message(sk__driver *d, const sk__job *job, bool in_blob, uint8_t *at) {
