@@ -169,15 +169,17 @@ static sk_status start_train(head *self, sk_error *reterr) {
 }
 
 static void start_host(head *self, host *h) {
-    char cpus[24], job[48], restarts[24], node_list[SK_CLUSTER_NAME + 16];
+    char cpus[24], cpu_option[40], job[48], restarts[24], node_list[SK_CLUSTER_NAME + 16];
     sk_error err = {0};
     snprintf(job, sizeof job, "--jobid=%s", self->id);
     snprintf(node_list, sizeof node_list, "--nodelist=%s", h->name);
     snprintf(restarts, sizeof restarts, "%d", self->job.restarts);
-    snprintf(cpus, sizeof cpus, "%d", h->cpus > 0 ? h->cpus : 1);
+    int n_cpus = h->cpus > 0 ? h->cpus : 1;
+    snprintf(cpus, sizeof cpus, "%d", n_cpus);
+    snprintf(cpu_option, sizeof cpu_option, "--cpus-per-task=%d", n_cpus); /* else Slurm may bind it to one core */
     const char *const words[] = {"srun", job, "--overlap", "--nodes=1", "--ntasks=1", node_list, "--kill-on-bad-exit=0",
                                  "--no-kill", "--input=none", "--unbuffered", "--export=ALL",
-                                 "--mem=0", "--quiet",
+                                 "--mem=0", "--quiet", cpu_option,
                                  /* its one task */
                                  self->program, "cluster", "host", self->id, restarts,
                                  self->job.is_batch && self->here ? self->here : "-",
