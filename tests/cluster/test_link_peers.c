@@ -107,7 +107,7 @@ Test(link_peers, what_is_no_zeromq_at_all_is_told_of_with_its_address) {
         int64_t end_ns = sk_clock_now_ns() + (int64_t)PATIENCE_MS * 1000000;
         while (sk_link_get_stats(head).n_refused <= (uint64_t)i && sk_clock_now_ns() < end_ns)
             cr_assert_not(next_frame(head, &got, 10));
-        cr_assert_eq(sk_link_get_stats(head).n_refused, i + 1);
+        cr_assert_eq(sk_link_get_stats(head).n_refused, (uint64_t)i + 1);
         close(fd);
     }
     cr_assert_not(next_frame(head, &got, A_WHILE_MS));

@@ -101,6 +101,7 @@ static sk_ring_reader up;
 static uint64_t       next_id = FIRST_ID;
 static int            free_slots[SLOTS], n_free_slots; /* of the store */
 static int            counts[IDS], n_replies, n_right, n_blocked;
+static bool           is_blocked[N_CALLS + 2]; /* by job; one that waits on may say BLOCKED again */
 static sk_extent      extents[IDS]; /* of large objects */
 
 static void say(sk_message head, const void *payload, size_t size) {
@@ -182,8 +183,15 @@ static int on_message(const sk_message *m, sk_bytes payload) {
     case SK_MSG_REPLY: on_reply(m, payload); break;
     case SK_MSG_ACQUIRE: for (size_t i = 0; i < payload.size / 8; i++) *count_of(ids[i]) += 1; break;
     case SK_MSG_RELEASE: for (size_t i = 0; i < payload.size / 8; i++) on_release(ids[i]); break;
-    case SK_MSG_BLOCKED: n_blocked++; break;
-    case SK_MSG_UNBLOCKED: n_blocked--; break;
+    case SK_MSG_BLOCKED:
+    case SK_MSG_UNBLOCKED: {
+        bool blocked = m->kind == SK_MSG_BLOCKED;
+        check(m->job < SK_COUNT(is_blocked), "a job that is none waits");
+        check(blocked || is_blocked[m->job], "a job goes on that did not wait");
+        n_blocked += blocked - is_blocked[m->job];
+        is_blocked[m->job] = blocked;
+        break;
+    }
     case SK_MSG_HELLO: break;
     case SK_MSG_BYE: return 0;
     default: check(0, "a message that nobody expects");
