@@ -54,6 +54,7 @@ typedef struct gym {
     uint64_t          *seed;  /* (n) the last one given                                        */
     uint8_t           *fresh; /* (n) this process has not started a random stream for it yet   */
     char               error[512];
+    char               death[512]; /* how the process before this one ended, where a reset was the first to see it */
 } gym;
 
 /* ---- processes and descriptions ---- */
@@ -285,10 +286,18 @@ static uint64_t derived_seed(const gym *self, int env) {
     return (z ^ (z >> 31)) >> 33;
 }
 
+/* Asking a dead process for anything says how it ended. */
+static void note_death(gym *self) {
+    sk_error error = {0};
+    if (call(self, (sk_pyworker_request){.op = OP_RESET}, NULL, "reset", &error) != SK_OK)
+        snprintf(self->death, sizeof self->death, "%s", error.msg);
+}
+
 static int reset(void *self_v, int env, const uint64_t *seed, void *obs, uint8_t *mask) {
     gym     *self = self_v;
     sk_error error = {0};
     size_t   mask_size = (size_t)self->about->spec.mask_size;
+    if (self->worker && !sk_pyworker_is_alive(self->worker) && !self->fresh[env]) note_death(self);
     if (!self->worker || !sk_pyworker_is_alive(self->worker)) {
         if (start(self, &error) != SK_OK) return failed(self, &error);
     }
@@ -312,6 +321,10 @@ static int step(void *self_v, int first, int count, const sk_env_io *io) {
     size_t        action_bytes = (size_t)self->slots * sizeof(sk_env_slot);
     if (!self->worker) {
         snprintf(self->error, sizeof self->error, "step: there is no Python process; reset starts one");
+        return -1;
+    }
+    if (memchr(self->fresh + from, 1, n)) { /* their episodes ended with the process before */
+        snprintf(self->error, sizeof self->error, "%s", *self->death ? self->death : "step: it was not reset");
         return -1;
     }
     memcpy(self->memory + at->action + from * action_bytes, io->action, n * action_bytes);
