@@ -86,7 +86,9 @@ def run_suites(build, folder, env):
     log = os.path.join(folder, "meson-logs", "testlog.json")
     if os.path.exists(log):
         os.remove(log)
-    command = ["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs"]
+    # One more than there are cores: many tests wait for other processes most of the time.
+    command = ["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs", "--num-processes",
+               str(len(os.sched_getaffinity(0)) + 1)]
     if build.name != "plain":
         command += ["--timeout-multiplier", "2"]  # sanitizers are slow
     for suite in build.suites or []:
