@@ -4,6 +4,7 @@
 #include "cli/exit_code.h"
 #include "core/base/clock.h"
 #include "core/base/config.h"
+#include "core/base/text.h"
 #include "core/transport/keys.h"
 #include "rl/run_dir.h"
 #include "rl/train.h"
@@ -151,15 +152,6 @@ static sk_status write_script(const sk_cluster_run *run, const char *folder, cha
     return SK_OK;
 }
 
-SK_PRINTF(1, 2) static char *print_new(const char *fmt, ...) {
-    char *text = NULL;
-    va_list args;
-    va_start(args, fmt);
-    int size = vasprintf(&text, fmt, args);
-    va_end(args);
-    return size < 0 ? NULL : text;
-}
-
 /* In names of files % begins a pattern of Slurm's. */
 static char *log_option(const char *folder) {
     size_t size = 0;
@@ -194,12 +186,12 @@ static sk_status describe(submission *self, const sk_cluster_run *run, const cha
     static const char *const always[] = {"sbatch",  "--parsable", "--requeue", "--open-mode=append", "--no-kill",
                                          "--signal=B:TERM@60"};
     for (int i = 0; i < SK_COUNT(always); i++) self->words[self->n++] = always[i];
-    bool good = add_own(self, print_new("--job-name=skiff-%s", stem)) &&
-                add_own(self, print_new("--nodes=%s", run->nodes)) &&
-                add_own(self, print_new("--cpus-per-task=%.0f", n_cpus > 1.0 ? ceil(n_cpus) : 1.0)) &&
+    bool good = add_own(self, sk_text_new("--job-name=skiff-%s", stem)) &&
+                add_own(self, sk_text_new("--nodes=%s", run->nodes)) &&
+                add_own(self, sk_text_new("--cpus-per-task=%.0f", n_cpus > 1.0 ? ceil(n_cpus) : 1.0)) &&
                 add_own(self, log_option(folder)) &&
-                (!run->partition || add_own(self, print_new("--partition=%s", run->partition))) &&
-                (!run->time || add_own(self, print_new("--time=%s", run->time)));
+                (!run->partition || add_own(self, sk_text_new("--partition=%s", run->partition))) &&
+                (!run->time || add_own(self, sk_text_new("--time=%s", run->time)));
     for (int i = 0; i < run->n_sbatch && self->n < SBATCH_WORDS - 1; i++) self->words[self->n++] = run->sbatch[i];
     self->words[self->n] = NULL;
     return good ? SK_OK : SK_FAIL(reterr, SK_ENOMEM, "no memory for what sbatch is told");

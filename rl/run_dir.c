@@ -1,5 +1,6 @@
 #include "rl/run_dir.h"
 #include "core/base/pack.h"
+#include "core/base/text.h"
 #include "rl/json_line.h"
 #include "rl/tensorboard.h"
 #include "rl/version.h"
@@ -9,7 +10,6 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,15 +45,6 @@ struct sk_run_dir {
 
 #define NO_MEMORY(reterr) SK_FAIL(reterr, SK_ENOMEM, "out of memory for a run folder")
 
-SK_PRINTF(1, 2) static char *print_new(const char *fmt, ...) {
-    char *text = NULL;
-    va_list args;
-    va_start(args, fmt);
-    int size = vasprintf(&text, fmt, args);
-    va_end(args);
-    return size < 0 ? NULL : text;
-}
-
 /* ---- the folder ---- */
 /* Like `mkdir -p`. `path` is written to on the way and restored. */
 static sk_status make_folders(char *path, sk_error *reterr) {
@@ -82,7 +73,7 @@ static sk_status make_new_folder(const char *stem, char **ret_path, sk_error *re
     if (mkdir("runs", 0777) != 0 && errno != EEXIST)
         return SK_FAIL(reterr, SK_EIO, "cannot make the folder runs: %s", strerror(errno));
     for (int n = 1;; n++) {
-        char *path = n == 1 ? print_new("runs/%s_%s", stem, date) : print_new("runs/%s_%s-%d", stem, date, n);
+        char *path = n == 1 ? sk_text_new("runs/%s_%s", stem, date) : sk_text_new("runs/%s_%s-%d", stem, date, n);
         if (!path) return NO_MEMORY(reterr);
         if (mkdir(path, 0777) == 0) {
             *ret_path = path;
@@ -109,8 +100,8 @@ static bool has_entries(const char *folder) {
 /* A folder in which nothing has happened yet (a run that failed to start) may be used again. */
 static sk_status check_unused(const sk_run_dir *self, sk_error *reterr) {
     struct stat st;
-    char *result = print_new("%s/result.json", self->path),
-         *checkpoints = print_new("%s/checkpoints", self->path);
+    char *result = sk_text_new("%s/result.json", self->path),
+         *checkpoints = sk_text_new("%s/checkpoints", self->path);
     bool known = result && checkpoints;
     bool used = known && (access(result, F_OK) == 0 || has_entries(checkpoints) ||
                           (fstat(self->metrics.fd, &st) == 0 && st.st_size > 0));
@@ -127,7 +118,7 @@ static sk_status check_unused(const sk_run_dir *self, sk_error *reterr) {
 
 /* ---- files that grow ---- */
 static sk_status open_growing(sk_run_dir *self, growing *file, const char *name, sk_error *reterr) {
-    file->path = print_new("%s/%s", self->path, name);
+    file->path = sk_text_new("%s/%s", self->path, name);
     if (!file->path) return NO_MEMORY(reterr);
     file->fd = open(file->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (file->fd < 0) return SK_FAIL(reterr, SK_EIO, "cannot write %s: %s", file->path, strerror(errno));
@@ -225,7 +216,7 @@ static sk_status cut_for(sk_run_dir *self, growing *file, const sk_metrics *metr
 static sk_status enter(sk_run_dir *self, const sk_run_dir_params *params, sk_error *reterr) {
     struct stat st;
     if (params->path) {
-        self->path = print_new("%s", params->path);
+        self->path = sk_text_new("%s", params->path);
         if (!self->path) return NO_MEMORY(reterr);
         for (size_t size = strlen(self->path); size > 1 && self->path[size - 1] == '/'; size--)
             self->path[size - 1] = '\0';
@@ -279,7 +270,7 @@ int sk_run_dir_n_failed(const sk_run_dir *self) { return atomic_load(&self->n_fa
 
 /* A small file at once, atomically. */
 static sk_status write_small(sk_run_dir *self, const char *name, const char *text, sk_error *reterr) {
-    char *path = print_new("%s/%s", self->path, name);
+    char *path = sk_text_new("%s/%s", self->path, name);
     if (!path) return NO_MEMORY(reterr);
     sk_status status = sk_file_write_atomic(path, text, strlen(text), reterr);
     if (status != SK_OK) atomic_fetch_add(&self->n_failed, 1);
@@ -290,7 +281,7 @@ static sk_status write_small(sk_run_dir *self, const char *name, const char *tex
 sk_status sk_run_dir_begin(sk_run_dir *self, const char *config_text, sk_error *reterr) {
     if (self->begun) return SK_OK;
     self->begun = true;
-    char *result = print_new("%s/result.json", self->path);
+    char *result = sk_text_new("%s/result.json", self->path);
     if (!result) return NO_MEMORY(reterr);
     if (unlink(result) != 0 && errno != ENOENT) {
         sk_status status = SK_FAIL(reterr, SK_EIO, "cannot remove %s: %s", result, strerror(errno));
@@ -304,7 +295,7 @@ sk_status sk_run_dir_begin(sk_run_dir *self, const char *config_text, sk_error *
 
 sk_status sk_run_dir_report(sk_run_dir *self, const sk_metrics *metrics, const char *line, sk_error *reterr) {
     SK_TRY(cut_for(self, &self->metrics, metrics, reterr));
-    char *text = print_new("%s\n", line);
+    char *text = sk_text_new("%s\n", line);
     if (!text) return NO_MEMORY(reterr);
     sk_status status = append(self, &self->metrics, text, reterr);
     free(text);
@@ -386,7 +377,7 @@ sk_status sk_run_dir_log(sk_run_dir *self, sk_log_level level, const char *line,
 }
 
 sk_status sk_run_dir_finish(sk_run_dir *self, const char *result_text, sk_error *reterr) {
-    char *text = print_new("%s\n", result_text);
+    char *text = sk_text_new("%s\n", result_text);
     if (!text) return NO_MEMORY(reterr);
     sk_error lost = {0};
     sk_status flushed = self->board ? tell_board(self, sk_tensorboard_flush(self->board, &lost)) : SK_OK;
