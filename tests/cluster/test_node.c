@@ -4,7 +4,7 @@
 #include "core/runtime/registry.h"
 #include "core/runtime/spawn.h"
 #include "tests/cluster/fake_head.h"
-#include "tests/runtime/probe_module.h"
+#include "tests/runtime/harness.h"
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <signal.h>
@@ -21,16 +21,6 @@ static int count_files(void) {
     while (readdir(dir)) n++;
     closedir(dir);
     return n;
-}
-
-static bool has_ended(int pid) {
-    char path[64], state = 0;
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    FILE *file = fopen(path, "r");
-    if (!file) return true;
-    bool read_it = fscanf(file, "%*d (%*[^)]) %c", &state) == 1;
-    fclose(file);
-    return !read_it || state == 'Z';
 }
 
 /* ---- joining --------------------------------------------------------------------------------------------- */
@@ -51,10 +41,10 @@ Test(node, says_what_it_has_and_leaves_nothing_behind) {
     cr_assert(cpus == 3 && licences == 0.5);
     head_welcome(self, NULL);
     head_expect(self, SK_WIRE_READY);
-    sk_board_view view = {0};
-    cr_assert_eq(sk_board_open(getpid(), &view, NULL), SK_OK);
-    cr_assert_str_eq(view.board->name, "node n7");
-    sk_board_close(&view);
+    sk_board_view board_seen = {0};
+    cr_assert_eq(sk_board_open(getpid(), &board_seen, NULL), SK_OK);
+    cr_assert_str_eq(board_seen.board->name, "node n7");
+    sk_board_close(&board_seen);
     head_destroy(self, SK_OK);
     cr_assert_eq(count_files(), before);
 }
@@ -147,7 +137,7 @@ Test(node, gives_its_workers_the_heads_plugins_and_environment) {
 Test(node, carries_messages_of_a_worker_and_tells_of_its_end) {
     head *self = head_start();
     int   pid = head_start_worker(self);
-    cr_assert_not(has_ended(pid));
+    cr_assert_not(process_has_ended(pid));
     for (int i = 1; i <= 3; i++) head_run_long(self, (uint64_t)i, "probe.add", 10 * i);
     for (int i = 1; i <= 3; i++) cr_assert_eq(head_expect_long(self, (uint64_t)i), 10 * i);
     cr_assert_eq(self->frame.a, 3, "it has begun %llu jobs", (unsigned long long)self->frame.a);
@@ -158,7 +148,7 @@ Test(node, carries_messages_of_a_worker_and_tells_of_its_end) {
     cr_assert(frame->line == HEAD_LINE && frame->generation == HEAD_GENERATION && frame->a == 3);
     cr_assert(death->pid == pid && death->exit_status == 0);
     cr_assert(strstr(death->how, "exited with status 0"), "%s", death->how);
-    cr_assert(has_ended(pid));
+    cr_assert(process_has_ended(pid));
     /* The line can be used again. */
     head_spawn(self, HEAD_LINE, HEAD_GENERATION + 1);
     head_destroy(self, SK_OK);
@@ -313,7 +303,7 @@ Test(node, joins_anew_without_its_workers_when_it_was_given_up) {
     uint64_t before = self->session;
     head_send(self, (sk_link_frame){.kind = SK_WIRE_REFUSE, .a = 1}, "was given up", 12);
     head_start_worker(self);
-    cr_assert(self->session != before && has_ended(pid));
+    cr_assert(self->session != before && process_has_ended(pid));
     head_run_long(self, 1, "probe.add", 1);
     cr_assert_eq(head_expect_long(self, 1), 1);
     head_destroy(self, SK_OK);
@@ -328,7 +318,7 @@ Test(node, joins_anew_when_something_got_lost) {
     head_run_long(self, 1, "probe.add", 1);
     head_expect(self, SK_WIRE_LEAVE);
     head_start_worker(self);
-    cr_assert(self->session != before && has_ended(pid));
+    cr_assert(self->session != before && process_has_ended(pid));
     head_destroy(self, SK_OK);
 }
 
@@ -338,7 +328,7 @@ Test(node, ends_with_its_workers_when_the_head_falls_silent) {
     self->is_silent = true;
     int64_t silent_ns = sk_clock_now_ns();
     head_await_node(self);
-    cr_assert(sk_clock_now_ns() - silent_ns < INT64_C(10000000000) && has_ended(pid));
+    cr_assert(sk_clock_now_ns() - silent_ns < INT64_C(10000000000) && process_has_ended(pid));
     cr_assert(strstr(self->err.msg, "was lost: no sign of life for"), "%s", self->err.msg);
     head_destroy(self, SK_EDEAD);
 }
@@ -350,7 +340,7 @@ Test(node, waits_for_another_head_if_it_is_told_to) {
     uint64_t before = self->session;
     self->is_silent = true;
     head_expect_join(self);
-    cr_assert(self->session != before && has_ended(pid));
+    cr_assert(self->session != before && process_has_ended(pid));
     self->is_silent = false;
     head_welcome(self, NULL);
     head_expect(self, SK_WIRE_READY);
@@ -365,7 +355,7 @@ Test(node, leaves_when_it_is_told_to_end) {
     cr_assert(frame->size == 26 && memcmp(frame->payload, "was told to end by SIGTERM", 26) == 0, "%.*s",
               (int)frame->size, (const char *)frame->payload);
     head_await_node(self);
-    cr_assert(has_ended(pid));
+    cr_assert(process_has_ended(pid));
     head_destroy(self, SK_EINTERRUPTED);
 }
 
@@ -388,7 +378,7 @@ Test(node, stops_its_workers_on_goodbye_and_waits_for_them) {
     head_expect_mail(self, SK_MSG_BYE);
     head_expect_death(self, HEAD_LINE, "exited with status 0");
     head_await_node(self);
-    cr_assert(has_ended(pid));
+    cr_assert(process_has_ended(pid));
     head_destroy(self, SK_OK);
 }
 
