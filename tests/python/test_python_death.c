@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { ROWS = 2, OBS = 4 };
@@ -26,17 +27,10 @@ static int find_child(void) {
     return found;
 }
 
-static void await_zombie(int pid) {
-    char path[64], state = 0;
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    for (int i = 0; i < 10000 && state != 'Z'; i++) {
-        FILE *file = fopen(path, "r");
-        cr_assert_not_null(file);
-        if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1) state = 0;
-        fclose(file);
-        usleep(1000);
-    }
-    cr_assert_eq(state, 'Z');
+/* Until it has ended with all its threads; it is left to be reaped by who started it. */
+static void await_end(int pid) {
+    siginfo_t info;
+    cr_assert_eq(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
 }
 
 Test(python_death, seen_by_a_reset_is_told_by_the_next_step, .timeout = 120) {
@@ -65,7 +59,7 @@ Test(python_death, seen_by_a_reset_is_told_by_the_next_step, .timeout = 120) {
     int pid = find_child();
     cr_assert_gt(pid, 0);
     kill(pid, SIGKILL);
-    await_zombie(pid);
+    await_end(pid);
     cr_assert_eq(api->reset(self, 0, NULL, obs, NULL), 0, "%s", api->last_error(self)); /* in a new process */
     cr_assert_neq(api->step(self, 0, ROWS, &io), 0, "row 1 was not reset there");
     cr_assert(strstr(api->last_error(self), "was killed by signal 9 (SIGKILL)"), "%s", api->last_error(self));
